@@ -141,8 +141,8 @@ func (t *Term) leading(ctx, campaign context.Context) context.Context {
 	return context.WithValue(ctx, termKey{}, &terms{t, more})
 }
 
-// The function `leads` reports whether ctx belongs to a term of the election at path in s. A term
-// that has ended does not count, although ctx can outlive the term.
+// The function `leads` reports whether ctx belongs to a term of the election at path in s. A
+// context can outlive a term and still list the term, but a term that has ended does not count.
 func leads(ctx context.Context, s *session.Session, path string) bool {
 	t, _ := ctx.Value(termKey{}).(*terms)
 	for ; t != nil; t = t.more {

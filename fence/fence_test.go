@@ -158,8 +158,8 @@ func TestGateWaitsNoLongerThanItsContext(t *testing.T) {
 }
 
 // The type `memory` is a Store. If the field `between` is not nil, the next Load reads the value,
-// then calls `between`, and sets the field to nil. So a test can write as another client between a
-// Load and a Swap.
+// sets the field to nil, and then calls the function that was in the field. So a test can write as
+// another client between a Load and a Swap.
 type memory struct {
 	v       fence.Value
 	version int

@@ -39,8 +39,8 @@ func (g *Gate) Do(ctx context.Context, token Token, f func(ctx context.Context) 
 }
 
 // Raise makes the gate refuse tokens below the given one. If a resource itself stores the largest
-// token, call Raise with that token after a restart. A token that is not the largest changes
-// nothing. A call that is running is not interrupted.
+// token, call Raise with that token after a restart. Raise never lowers the largest token of the
+// gate. A call that is running is not interrupted.
 func (g *Gate) Raise(token Token) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

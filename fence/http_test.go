@@ -114,8 +114,8 @@ func TestHTTPRefusesRequestsWithoutAToken(t *testing.T) {
 	}
 }
 
-// A proxy may respond with 412 for another reason. If such a response has no header Fencing-Token,
-// ResponseError returns nil.
+// A proxy may respond with 412 for a reason other than a stale token. If such a response has no
+// header Fencing-Token, ResponseError returns nil.
 func TestOtherResponsesAreNoErrors(t *testing.T) {
 	for _, status := range []int{200, 400, 412, 500} {
 		if err := fence.ResponseError(&http.Response{StatusCode: status, Header: http.Header{}}); err != nil {

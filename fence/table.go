@@ -80,13 +80,13 @@ func (t *Table) Create(ctx context.Context) error {
 //
 // If COMMIT fails for any reason, Do reads the guard row to find out whether the transaction was
 // committed. The read waits until the server has ended the transaction. It takes up to 5 s, even if
-// ctx has ended meanwhile. If the connection was lost, the read needs a new connection. Afterwards
-// Do returns
+// ctx has ended meanwhile. If the connection was lost, the read needs a new connection. Do then
+// returns one of these results:
 //
-//   - nil, if the row shows that the transaction was committed,
-//   - an error that is [ErrUnknown], if the database did not answer, or if another transaction on
-//     the resource has followed, or
-//   - another error, if the row shows that the transaction was not committed.
+//   - nil if the row shows that the transaction was committed
+//   - an error that is [ErrUnknown] if the database did not answer, or if another transaction on
+//     the resource has followed
+//   - another error if the row shows that the transaction was not committed
 //
 // After an error that is not [ErrUnknown], nothing was changed.
 func (t *Table) Do(ctx context.Context, resource string, token Token, f func(ctx context.Context, tx *sql.Tx) error) error {

@@ -27,8 +27,8 @@ var (
 	// mistake in the program, which must pass the token of a grant.
 	ErrNoToken = errors.New("fence: no token")
 	// ErrUnknown means that a write may or may not have taken effect, and that the fence could not
-	// find out which. Except for errors of WriteFile, no other error of this package is ambiguous.
-	// Read the resource before you write again.
+	// find out which. Read the resource before you write again. No other error of this package is
+	// ambiguous, except for errors of WriteFile.
 	ErrUnknown = errors.New("fence: the outcome is unknown")
 )
 

@@ -63,6 +63,7 @@
 //
 //	<path>/<number>-<member's id>-<sequence>   one incarnation of a member
 //
-// The number has 32 hexadecimal digits. If an id has several incarnations, the last one counts. If
-// the znode at path does not exist when a member joins, the package creates it as a container.
+// The number has 32 hexadecimal digits. Each Join and each Update creates an incarnation. If an id
+// has several incarnations, the last one counts. If the znode at path does not exist when a member
+// joins, the package creates it as a container.
 package group

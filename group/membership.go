@@ -102,10 +102,11 @@ func (m *Membership) update(ctx context.Context, data []byte) error {
 		m.turn <- now
 		return m.ended(session.Failed, ErrLeft)
 	}
-	// Detach the creation from ctx. Otherwise, the end of ctx would cancel the creation. If the
-	// server has created the znode all the same, the session would delete it, but only later. Until
-	// then other clients would see the new data, and then the old data again. If the member has
-	// left meanwhile, they would see it after its end.
+	// Detach the creation from ctx. Otherwise, the end of ctx would cancel the creation. The server
+	// could still create the znode, because the request may already have been sent. The session
+	// would delete that znode, but only later. Until then other clients would see the new data, and
+	// then the old data again. If the member has left meanwhile, other clients would see it in the
+	// group although it has left.
 	updated := recipe.Detach(m.group.session, func(ctx context.Context) error {
 		node, err := m.create(ctx, data)
 		if err == nil {

@@ -115,8 +115,8 @@ func TestBusyServerEndsNoStream(t *testing.T) {
 	})
 }
 
-// A stream of changes ends if the ACL does not allow the client to list the members, because only a
-// person can change the ACL.
+// A stream of changes ends if the ACL does not allow the client to list the members. A retry would
+// not help, because only a person can change the ACL.
 func TestForbiddenListEndsAStream(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		f := w.Client()

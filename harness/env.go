@@ -44,7 +44,8 @@ type Env struct {
 	problems []string
 }
 
-// NewEnv returns an Env on an ensemble without a run, to draw or examine faults outside a run.
+// NewEnv returns an Env for the ensemble e and the given number of clients. The Env belongs to no
+// run. Use it to draw or examine faults outside a run.
 func NewEnv(e ensemble.Ensemble, clients int) *Env {
 	return newEnv(Scenario{}, Options{Clients: clients}, e)
 }

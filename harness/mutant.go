@@ -69,8 +69,9 @@ func (r *Result) Killed(m Mutant) bool {
 	return found
 }
 
-// The method `exposed` reports whether a property in m.Violates was exposed. A violation of that
-// property may then have been excused.
+// The method `exposed` reports whether a property in m.Violates has exposure: outside the envelope,
+// where the property is not promised, it did not hold for some time. The mutant may have caused
+// this, but it does not count as a violation.
 func (r *Result) exposed(m Mutant) bool {
 	for _, id := range m.Violates {
 		if one, judged := r.Of(id); judged && one.Exposure > 0 {

@@ -42,7 +42,7 @@ func newNemesis(env *Env, faults []Fault) *nemesis {
 // ends, or if the injection takes longer than the scenario's grace.
 //
 // If a fault ends later than planned because its injection was slow, all later steps are delayed by
-// the same time. So faults that the plan separates do not overlap.
+// the same amount. So faults that the plan separates do not overlap.
 func (n *nemesis) follow(ctx, working context.Context, plan Plan) {
 	start := time.Now()
 	n.begun = start

@@ -29,9 +29,9 @@ func RunT(t TB, s Scenario, o Options) *Result {
 // RunMutant runs the mutant m of s. It fails the test unless the run finds one of the properties in
 // m.Violates violated; a violation of another property does not count.
 //
-// A run without such a violation is inconclusive if a property in m.Violates was exposed, for
-// example because the clients' process paused. In that case RunMutant tries the next seed. It tries
-// at most three seeds in all.
+// A run without such a violation is inconclusive if a property in m.Violates has exposure (see
+// checker.Result.Exposure), for example because the clients' process paused. In that case RunMutant
+// tries the next seed. It tries at most three seeds in all.
 func RunMutant(t TB, s Scenario, m Mutant, o Options) *Result {
 	t.Helper()
 	for try := 1; ; try++ {

@@ -11,7 +11,7 @@ import (
 
 // While the session is connected, its lease always has at least an eighth of the session timeout
 // left. When the session is cut off, the deadline no longer changes, and the context ends at the
-// deadline. A program that has to stop its children relies on these two properties.
+// deadline. A program that has to stop its child processes relies on these two properties.
 func TestDeadlineIsRenewedAndThenKept(t *testing.T) {
 	eachDo(t, func(t *testing.T, w *recipetest.World, do func(context.Context, *session.Session, func(context.Context, held) error) error, name string) {
 		at := (w.Leader() + 1) % 3

@@ -10,10 +10,10 @@ import (
 )
 
 // With Options.Delay, each holder leaves a mark, which shows the next contender whether the holder
-// vanished. The mark must outlive the lock's directory. Regression: the mark was the data of the
-// lock's directory, which is a container. When the container was empty, the servers deleted it
-// together with the mark. A lock with a delay of 30 s was then granted 7 s after its holder had
-// vanished.
+// vanished. The mark of a holder that vanished must remain, even if no contender is left.
+// Regression: the mark was the data of the lock's directory, which is a container. When the
+// container was empty, the servers deleted it together with the mark. A lock with a delay of 30 s
+// was then granted 7 s after its holder had vanished.
 //
 // Covers L8.
 func TestDelayOutlivesTheContainer(t *testing.T) {

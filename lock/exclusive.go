@@ -81,7 +81,8 @@ func (e *Exclusive) try(ctx context.Context) (*Grant, error) {
 }
 
 // create creates the znode. If the reply is lost, create finds out whether it has created the
-// znode. If err is not nil, the result `unsure` reports whether the znode may have been created.
+// znode. If err is not nil, the result `unsure` reports whether the failed call may have created
+// the znode.
 func (e *Exclusive) create(ctx context.Context, data []byte) (node recipe.Node, unsure bool, err error) {
 	for {
 		err := recipe.Once(ctx, e.session, e.path, func(ctx context.Context) error {

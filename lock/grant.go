@@ -124,9 +124,10 @@ func heldIn(ctx context.Context) *held {
 	return h
 }
 
-// The function `holds` reports whether ctx belongs to a grant on path in s. A grant that has ended
-// does not count, although ctx can outlive the grant. A grant in another session does not count:
-// that session may use another ensemble or chroot, where the same path denotes another znode.
+// The function `holds` reports whether ctx belongs to a grant on path in s. A context can outlive a
+// grant and still list the grant, but a grant that has ended does not count. A grant in another
+// session does not count either: that session may use another ensemble or chroot, where the same
+// path denotes another znode.
 func holds(ctx context.Context, s *session.Session, path string) bool {
 	for h := heldIn(ctx); h != nil; h = h.more {
 		if h.claim.Session() == s && h.path == path && h.claim.Context().Err() == nil {
@@ -142,8 +143,8 @@ func (g *Grant) holdingPermits(permits int) *Grant {
 	return g
 }
 
-// permitsHeld returns the number of permits of the semaphore at path that are held in the session s
-// by the grants that ctx belongs to. It ignores grants that have ended.
+// permitsHeld returns the sum of the permits of the grants that ctx belongs to. A grant counts only
+// if it is on the semaphore at path and in the session s, and has not ended.
 func permitsHeld(ctx context.Context, s *session.Session, path string) (n int) {
 	for h := heldIn(ctx); h != nil; h = h.more {
 		if h.claim.Session() == s && h.path == path && h.claim.Context().Err() == nil {

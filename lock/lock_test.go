@@ -393,7 +393,7 @@ func TestOtherLibrariesContendersCount(t *testing.T) {
 			waiting(t, next)
 			_, err := other.Set(t.Context(), node, []byte("x"), session.AnyVersion)
 			ok(t, err)
-			waiting(t, next) // the change of the other znode's data has no meaning
+			waiting(t, next) // the change of the other znode's data does not end the wait
 			ok(t, other.Delete(t.Context(), node, session.AnyVersion))
 			ok(t, arrived(t, next).Unlock(t.Context()))
 		}
@@ -526,7 +526,7 @@ func TestContendersWhileTheHolderLeaves(t *testing.T) {
 		})
 		ok(t, first.Unlock(ctx))
 		grant := arrived(t, next)
-		time.Sleep(time.Second) // the request is processed only then
+		time.Sleep(time.Second) // until the server has processed the delayed getData
 		if got := arrived(t, list); len(got) != 1 || got[0].Label != "next" || !got[0].Holds {
 			t.Errorf("contenders: got %+v, want only \"next\", which holds the lock", got)
 		}

@@ -108,7 +108,9 @@ func TestTxnAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 					}
 					recipetest.Must(w.Admin().Create(t.Context(), "/log", nil, session.Persistent))
 					g := recipetest.Must(take(t.Context(), c))
-					// This transaction leaves its mark, so that the next one finds an earlier mark.
+					// Each transaction leaves a mark, by which Txn finds out whether the
+					// transaction was applied. Apply a first transaction here, so that an
+					// earlier mark exists when the next transaction is sent.
 					recipetest.Must(g.Txn(t.Context(), entry()))
 					time.Sleep(time.Second)
 					lost := w.Inject(zktest.Rule{Session: c.ID(), Server: at + 1, Op: "multi", Path: nodes(g)[0], Fate: zktest.CloseBeforeReply})

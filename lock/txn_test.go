@@ -170,8 +170,9 @@ func TestTxnWithoutTheLock(t *testing.T) {
 	})
 }
 
-// In this test the caller cancels a downgrade whose outcome is unknown. The next call finds out
-// whether the downgrade was applied, so that a reader does not act like a writer.
+// In this test the caller cancels a downgrade whose outcome is unknown. The next call, which is Txn
+// or Downgrade, finds out whether the downgrade was applied. Otherwise a holder that is already a
+// reader could still act like a writer.
 //
 // Covers L1, L6.
 func TestDowngradeAfterOneInDoubt(t *testing.T) {

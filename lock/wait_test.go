@@ -49,8 +49,9 @@ func TestWaitersWriteNothing(t *testing.T) {
 				synctest.Wait()
 			}
 			// Each waiter sends syncs while it idles. These syncs take most of the real time of the
-			// test. Up to 1,000 waiters idle for 100 session timeouts. To limit the number of
-			// syncs, more waiters idle for a shorter time, but at least for 10 session timeouts.
+			// test. Up to 1,000 waiters idle for 100 session timeouts. If there are more waiters,
+			// they idle for a shorter time, but at least for 10 session timeouts. This limits the
+			// number of syncs.
 			timeouts := time.Duration(min(100, max(10, 100_000/waiters)))
 			syncs := w.Inject(zktest.Rule{Op: "sync", Count: -1, Fate: zktest.DelayRequest})
 			before := written(t, w)

@@ -306,7 +306,7 @@ func countedTogether(n int) checker.Checker {
 		object string
 	}
 	return checker.AtLeast("run/adds-together", n, "adds at the same time as another one of the same handle", func(h *history.History) (found int) {
-		last := make(map[handle]int32) // index of the event at which the last of the adds so far ended
+		last := make(map[handle]int32) // index of the latest event that ended an earlier add
 		addsOK(h, func(o history.Operation) {
 			at := handle{o.Invoke.Client, o.Invoke.Object}
 			if o.Invoke.Index < last[at] {

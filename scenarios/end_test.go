@@ -141,8 +141,8 @@ func TestZnodeLeftBehindIsInvalid(t *testing.T) {
 
 // In this test, clients believe that they hold the lock after their sessions have expired. This
 // violates lock/loss-before-expiry. If a fault closes a session, the history marks the end of the
-// session as "closed", and the checker can excuse a loss that comes late. In this test no fault
-// closes a session, so the history must have no such mark.
+// session as "closed". The checker can then accept that a hold of this session ends late. In this
+// test no fault closes a session, so the history must have no such mark.
 func TestLossThatComesLateIsSeenWhereTheSessionExpired(t *testing.T) {
 	s := LockFaults()
 	s = s.Mutate(s.Mutants[slices.IndexFunc(s.Mutants, func(m harness.Mutant) bool { return m.Name == "trusting" })])

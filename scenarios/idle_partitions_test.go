@@ -209,9 +209,9 @@ func (a *idleAttack) cut(ctx context.Context, n int) (err error) {
 	if err != nil {
 		return err
 	}
-	// The follower forwards the idle clients' requests to the leader. If it gets no acknowledgement
-	// for about 200 ms, TCP retransmits the first request, and delays all later requests. So that
-	// no request is delayed, all idle clients send theirs within 200 ms.
+	// The follower forwards the idle clients' requests to the leader. If the follower gets no
+	// acknowledgement for about 200 ms, TCP retransmits the first request, and delays all later
+	// requests. To avoid this delay, all idle clients send their requests within the same 200 ms.
 	const burst = 200 * time.Millisecond
 	first := a.between(max(min(mend, expiry)-burst/2, expiry-3*burst), expiry-burst/2)
 	if how == paused {

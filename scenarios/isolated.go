@@ -130,8 +130,8 @@ type serversOf func(context.Context, *harness.Client) []string
 //
 // The other clients begin to contend only while client 0 is the latest holder. So each of them gets
 // the lock once, and then client 0 gets the lock again. Client 0 therefore holds the lock most of
-// the time, and the fault can wait until it does: see awaitHold. A client that lost its session in
-// a cut opens another session.
+// the time, and the fault can wait until client 0 holds it: see awaitHold. A client that lost its
+// session in a cut opens another session.
 func isolatedHolder(choose chooser, program func(serversOf) lockProgram) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		var chosen atomic.Int32

@@ -48,8 +48,8 @@ func pausedHolders(open opener) func(*harness.Env) harness.Workload {
 	return lockProgram{open: open, account: harness.NewResource, hold: hold, late: true}.workload
 }
 
-// grantsBeside requires n grants that came before an earlier holder was notified that it had lost
-// the lock.
+// grantsBeside requires n cases in which the lock was granted although an earlier holder had not
+// been notified yet that it had lost the lock.
 func grantsBeside(n int) checker.Checker {
 	return checker.AtLeast("run/false-beliefs", n, "grants while a paused client still believed that it held the lock", func(h *history.History) (found int) {
 		last := int32(-1)

@@ -203,11 +203,11 @@ func TestCutWithoutTheLeaderShowsNothing(t *testing.T) {
 	}
 }
 
-// A client pauses after an operation that fails at once, so that virtual time passes. Regression: a
-// candidate whose directory had run out of sequence numbers retried at once. So no virtual time
-// passed, and the fault was never healed.
+// A client pauses after an operation that fails at once, so that virtual time passes. Regression:
+// the fault data-counter made a directory run out of sequence numbers, and a candidate in this
+// directory retried at once. So no virtual time passed, and the fault was never healed.
 func TestImmediateFailureLetsVirtualTimePass(t *testing.T) {
-	const endless = 18_000 // operations of 6 clients in 3 s, one per millisecond
+	const endless = 18_000 // operations in 3 s if each of 6 clients makes one per millisecond
 	for _, s := range []harness.Scenario{Election(), LockFaults(), MultiLock()} {
 		t.Run(s.Name, func(t *testing.T) {
 			s.Faults = faults("data-counter")

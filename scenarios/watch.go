@@ -307,9 +307,10 @@ func (w *watcher) is(stat *zk.Stat) bool {
 	return w.last.Token == stat.Czxid && w.last.Zxid == stat.Mzxid
 }
 
-// The function `settle` waits until no client changes the znodes. Then it waits until the last
-// states that the watchers reported have been the current states for a second. It gives up if this
-// takes ten seconds, and leaves the verdict to the checker.
+// The function `settle` waits until no client changes the znodes. Then it repeatedly compares, for
+// each watcher, the last reported state with the current state. It stops when these states have
+// been equal for a second. If this takes ten seconds, it gives up, and leaves the verdict to the
+// checker.
 func settle(ctx context.Context, s *session.Session, watchers []*watcher, changers *atomic.Int32) {
 	const enough, poll, most = time.Second, 50 * time.Millisecond, 10 * time.Second
 	for changers.Load() > 0 && s.Err() == nil && ctx.Err() == nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// Errors for those error codes that servers send and go-zookeeper does not know.
+// These errors represent error codes that servers send but go-zookeeper does not know.
 var (
 	// ErrQuota means that a hard quota on the path or above it is used up. Nothing was applied.
 	// Delete something, or raise the quota.
@@ -139,7 +139,8 @@ func (s *Session) Retry(ctx context.Context, f func(ctx context.Context) error) 
 			s.pauseFor(ctx, backoff(pauses, firstPause, s.Timeout()/2))
 			pauses++
 		}
-		// err comes before the cause, because OutcomeOf uses the first RequestError that it finds.
+		// OutcomeOf uses the first RequestError that it finds, and this must be the one in err. The
+		// cause may contain another RequestError, so err comes before the cause.
 		if ctx.Err() != nil {
 			return fmt.Errorf("%w (gave up: %w)", err, causeOf(ctx))
 		}

@@ -21,9 +21,10 @@ func (c chroot) inner(path string) string {
 	return string(c) + path
 }
 
-// innerNew is like `inner`, for a znode that is created. A sequential znode with the path "/"
-// becomes a child of the chroot. With the path that `inner` returns, the server would create a
-// sibling of the chroot.
+// innerNew is like `inner`, for a znode that is created. The server appends a number to the path of
+// a sequential znode. For the path "/", `inner` returns the chroot without a slash at the end, so
+// the server would create a sibling of the chroot. innerNew keeps the slash, so the znode becomes a
+// child of the chroot.
 func (c chroot) innerNew(path string, sequential bool) string {
 	if sequential {
 		return string(c) + path

@@ -68,7 +68,9 @@ func newConn(s *Session, raw net.Conn, server string) *conn {
 		sending: make(chan struct{}, 1),
 		in:      bufio.NewReaderSize(raw, 32<<10),
 	}
-	c.handshake = time.AfterFunc(math.MaxInt64, func() { // started below, because c.fail reads c.handshake
+	// c.fail reads c.handshake, so the timer must not fire before c.handshake has been set. Reset
+	// then sets the real duration.
+	c.handshake = time.AfterFunc(math.MaxInt64, func() {
 		c.fail(errNoAnswer)
 	})
 	c.handshake.Reset(handshakeBound(s.Timeout()))
@@ -127,8 +129,8 @@ func (c *conn) Write(frame []byte) (int, error) {
 	first, sent, err := c.s.tap.sending(c, out[4:], id)
 	switch {
 	case errors.Is(err, errAbandoned):
-		// The client reads an error reply to its request together with the server's next frame.
-		// The ping ensures that the server sends one.
+		// The client gets an error as the reply to its request, together with the server's next
+		// frame. The ping ensures that the server sends a frame.
 		c.own(pingFrame())
 		return len(frame), nil
 	case err != nil:
@@ -203,8 +205,8 @@ func (c *conn) write(frames []byte) error {
 }
 
 // Read returns the server's bytes to the client, frame by frame. The session evaluates each frame
-// before the client can read it. If reading fails, Read closes the connection before it returns,
-// because the client may dial the next connection before it closes this one.
+// before the client can read it. If reading fails, Read closes the connection before it returns.
+// Otherwise the client might dial the next connection while this one is still open.
 func (c *conn) Read(p []byte) (int, error) {
 	if len(c.unread) == 0 {
 		if err := c.nextFrame(); err != nil {

@@ -636,8 +636,8 @@ func (c *closing) Close() error {
 	return c.Conn.Close()
 }
 
-// Read must close the connection when it fails, because go-zookeeper may dial the next connection
-// before it closes this one.
+// Read must close the connection when it fails. Otherwise go-zookeeper might dial the next
+// connection while this one is still open.
 func TestFailedReadClosesTheConnection(t *testing.T) {
 	sc := &script{}
 	scripted(t, sc, func(t *testing.T) {

@@ -294,7 +294,7 @@ func (k *leaseKeeper) deadline() time.Time {
 
 // The type `chores` describes the work that is due now to keep the lease.
 type chores struct {
-	line  line    // the connection to use; nil if there is nothing to send
+	line  line    // the connection to use; nil if there is none, or if the session has ended
 	drop  bool    // close the line: later answers on it prove nothing
 	ping  bool    // send a ping
 	sync  bool    // send a sync

@@ -85,8 +85,8 @@ type probation struct {
 // less than timeout/slots.
 const slots = 64
 
-// spacing is the maximum number of heartbeats in a session timeout. A lease that stands has at
-// least timeout/spacing left, enough for one more heartbeat.
+// spacing is the maximum number of heartbeats in a session timeout. The method `stands` returns
+// true only if the lease has at least timeout/spacing left, enough for one more heartbeat.
 const spacing = 32
 
 func (l *lease) margin() time.Duration  { return l.timeout / 20 }                         // for clock rates and late timers

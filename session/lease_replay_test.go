@@ -219,11 +219,11 @@ func (r *replay) overlap() time.Duration {
 	return end.Sub(closed)
 }
 
-// The method `stall` makes the leader's expirer stop halfway the next time that sessions are due.
-// At that time, the expirer removes all due sessions from the leader's table, marks the first of
-// them as closing, and then stops. If `decoy` is true, stall also opens a second session, the
-// decoy, on the given server. If the expirer marks the decoy first, the session of the replay is
-// removed but not marked until the expirer continues.
+// The method `stall` makes the leader's expirer stop halfway. When sessions are due the next time,
+// the expirer removes all of them from the leader's table, marks the first of them as closing, and
+// then stops. If `decoy` is true, stall also opens a second session, the decoy, on the given
+// server. If the expirer marks the decoy first, the session of the replay is removed but not marked
+// until the expirer continues.
 func (r *replay) stall(server int, decoy bool) {
 	r.e.SetExpirerPace(r.leader, time.Hour)
 	if decoy {

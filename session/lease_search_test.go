@@ -55,7 +55,7 @@ type variant struct {
 	tick    int           // of the servers, in units
 	late    int           // how many units late a PING may be
 	pace    int           // most units between removing an expired session and closing it
-	drift   time.Duration // the session may expire this long before T by the client's clock
+	drift   time.Duration // how much before T the session may expire, by the client's clock
 	relayed bool          // a touch reaches the leader only after two PINGs, like behind an observer master
 	forgets bool          // a new leader possibly does not have the session
 	slow    bool          // answers take time between the follower and the client
@@ -151,7 +151,7 @@ type place struct {
 	sent     uint8 // number of packets sent so far
 	arrived  uint8 // number of packets that the follower has received
 	shaking  bool  // the handshake is not answered
-	shaken   uint8 // the answer to the handshake, if it has reached the client's end of the link
+	shaken   uint8 // the handshake's answer, if it has reached the follower but not the client
 	opened   int32
 	packets  [9]sentPacket
 	lease    leaseRecord
@@ -529,8 +529,8 @@ func (s *searcher) settle(p *place) bool {
 	return true
 }
 
-// The method `hopeless` reports whether the lease cannot be broken by any steps from the state p:
-// see the method `broken`.
+// The method `hopeless` returns true only if no steps from the state p can break the lease: see the
+// method `broken`.
 func (s *searcher) hopeless(p *place) bool {
 	writes := 0 // that may still move the deadline
 	if p.closed == never {

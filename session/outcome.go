@@ -109,8 +109,8 @@ func answered(op, path string, err error) error {
 // if its Outcome is Failed.
 func ConnectionLost(err error) bool { return retryable(err) }
 
-// The function `retryable` reports whether a read can be repeated because only its connection was
-// lost and not the session.
+// The function `retryable` reports whether a request failed only because its connection was lost,
+// and not because the session was lost. If so, a read can be repeated.
 func retryable(err error) bool {
 	return errors.Is(err, zk.ErrConnectionClosed) || errors.Is(err, zk.ErrNoServer) || errors.Is(err, errBroken)
 }

@@ -163,7 +163,8 @@ func TestRegistryRemovesAWatchThatARefusalLeft(t *testing.T) {
 	}
 }
 
-// The deletion of a znode fires both kinds of watches; other events fire one kind.
+// The deletion of a znode fires both kinds of watches: those on its data or existence, and those on
+// its children. Other events fire one kind.
 //
 // Covers S6.
 func TestRegistryFiresWhatTheEventConcerns(t *testing.T) {

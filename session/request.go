@@ -62,8 +62,9 @@ func do[T any](ctx context.Context, s *Session, r request, call func(request) (T
 	return a.value, answered(op, path, a.err)
 }
 
-// A request is one request of a caller. The function that is passed to `do` should read everything
-// that it needs from the request. Then the function captures no variables and costs no allocation.
+// A request is one request of a caller. The function that is passed to `do` should take all of its
+// input from its parameter, the request. Then the function captures no variables and costs no
+// allocation.
 type request struct {
 	op      string
 	path    string

@@ -13,8 +13,8 @@ import (
 )
 
 // A dialer connects to a server by its name. A name can have several addresses, which may belong to
-// different servers. Addresses that were found dead come last, so a dead address rarely delays an
-// attempt to connect.
+// different servers. An address counts as dead after it failed or was too slow, or after its
+// connection has ended. Dead addresses come last, so they rarely delay an attempt to connect.
 type dialer struct {
 	lookup func(ctx context.Context, host string) ([]string, error)
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)

@@ -47,7 +47,7 @@ func TestRoundsOfAttemptsArePaced(t *testing.T) {
 	})
 }
 
-// Every server is tried in its turn, whatever the order.
+// The servers are tried in turn, in a random order that is the same in each round.
 func TestServersTakeTurns(t *testing.T) {
 	h := newServers([]string{"a:1", "b:1", "c:1"}, cryptoRand{}, newReporter(nil))
 	var seen []string

@@ -128,8 +128,9 @@ func TestHooksAreCalledWithoutTheLock(t *testing.T) {
 	})
 }
 
-// A request with the session's own context runs on the caller's goroutine and ends only when the
-// client is closed. So the session must close the client even while a hook runs.
+// A request with the session's own context runs on the caller's goroutine. Once the request is in
+// progress, the end of this context does not end the request. So when the session ends, it must
+// close the client to end the request, even while a hook runs.
 //
 // Covers S5, S7.
 func TestSlowHookDelaysNoRequestAtTheEnd(t *testing.T) {

@@ -21,9 +21,10 @@ import (
 const stoppedOf = "ZKCOORD_TEST_STOPPED"
 
 // In this test all goroutines of a program stop until the servers have deleted the znode of the
-// program's lock. When the program continues, its lease is over, the context of the lock ends, and
-// the program can acquire the lock again in a new session. A dump of a large heap stops the
-// goroutines. Go's garbage collector would not be enough, because it never stops them for seconds.
+// program's lock. The goroutines stop because the program dumps a large heap into a pipe, and the
+// test reads the pipe only after the deletion. Go's garbage collector would not be enough, because
+// it never stops goroutines for seconds. When the program continues, its lease is over, the context
+// of the lock ends, and the program can acquire the lock again in a new session.
 func TestHoldEndsAfterALongStopOfTheRuntime(t *testing.T) {
 	if server := os.Getenv(stoppedOf); server != "" {
 		stopped(t, server)

@@ -113,7 +113,7 @@ func TestSteppingClock(t *testing.T) {
 	}
 }
 
-// The function that newSleepCounter returns does not advance while the machine is awake.
+// The counter that newSleepCounter returns does not advance while the machine is awake.
 func TestSleepCounterStandsStill(t *testing.T) {
 	slept := newSleepCounter()
 	first := slept()

@@ -214,8 +214,8 @@ func TestProofOfAReply(t *testing.T) {
 	}
 }
 
-// A handshake counts from the time at which it was sent, however late the answer is. A reply
-// buffered by an earlier connection does not answer a request of the current one.
+// A handshake counts from the time at which it was sent, however late the answer is. If a reply is
+// still read from an earlier connection, it does not answer a request of the current connection.
 //
 // Covers S2.
 func TestConnectionsAreKeptApart(t *testing.T) {

@@ -268,7 +268,8 @@ func tryResume(e *zktest.Ensemble, server int, s wire.ConnectResponse, ms int32)
 	return c, err
 }
 
-// The method `event` returns the next event, which may have arrived before the last reply.
+// The method `event` returns the next event that `reply` has stored. If there is none, it waits for
+// one.
 func (c *rawClient) event() wire.WatcherEvent {
 	c.tb.Helper()
 	for len(c.events) == 0 {

@@ -130,7 +130,9 @@ func (c *conn) opening(p []byte) ([]byte, error) {
 		c.frames.Max = 1
 		return nil, nil
 	}
-	err := c.frames.Feed(c.head, func(wire.Frame) error { return errBad }) // errBad if the first frame is empty
+	// The four bytes are the length of the first frame. They complete this frame only if it is
+	// empty. An empty first frame is an error.
+	err := c.frames.Feed(c.head, func(wire.Frame) error { return errBad })
 	return p, err
 }
 

@@ -28,7 +28,7 @@
 //	3.8.4, 3.9.2     exists needs the permission READ (ZOOKEEPER-2590)
 //	3.8.5, 3.9.3     check is refused outside of a multi (ZOOKEEPER-2623)
 //	3.9.0            an event carries the zxid of its transaction (ZOOKEEPER-4655); the
-//	                 events after setWatches still carry -1
+//	                 events that setWatches itself triggers still carry -1
 //	3.9.0            watches of different modes on one path are separate, and each can be
 //	                 removed alone (ZOOKEEPER-4466, -4471, -4472)
 //	3.9.0            a truncated request (setData, setACL, delete or check) whose session has moved

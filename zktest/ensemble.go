@@ -88,7 +88,7 @@ func New(opts Options) (*Ensemble, error) {
 	}
 	e.cluster = quorum.New(cfg)
 	for i, p := range e.ports {
-		l := p.listener // Kill may set it to nil
+		l := p.listener // kept for the goroutine, because Kill may set p.listener to nil
 		e.wg.Go(func() { e.accept(i, l) })
 	}
 	e.wg.Go(e.keepTime)
@@ -273,7 +273,7 @@ func (e *Ensemble) trace(format string, args ...any) {
 type HostProvider struct {
 	addrs       []string
 	first, next int
-	connected   int // index of the server last connected to, or else first tried; -1 before that
+	connected   int // index of the server last connected to, else first tried; -1 before any try
 }
 
 // HostProvider returns a provider that starts with the server of the given

@@ -181,8 +181,8 @@ func TestInjectPanicsForWhatIsNoRequest(t *testing.T) {
 	})
 }
 
-// In this test the majority elects another leader, and that leader accepts writes. The old leader
-// is isolated. It still answers reads and sync for some time.
+// In this test the leader is isolated. The majority elects another leader, which accepts writes.
+// The old leader still answers reads and sync for some time.
 func TestDeposedLeaderAnswersReadsAndSync(t *testing.T) {
 	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
 		a := dialRaw(t, e, 2)

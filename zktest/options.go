@@ -37,8 +37,8 @@ type Options struct {
 	MaxFrame int
 	// Allow nodes with a time to live (zookeeper.extendedTypesEnabled).
 	TTLNodes bool
-	// Behave like ClickHouse Keeper: each connection gets a new session,
-	// numbered from 1 and without a password.
+	// Behave like ClickHouse Keeper: each connection gets a new session. The sessions have the ids
+	// 1, 2, 3 and so on, and no passwords.
 	NoResume  bool
 	Superuser string // "super:password" of the user that passes all ACLs; "" is none
 

@@ -9,9 +9,9 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// The type `keeper` keeps one ensemble from run to run. An ensemble of real servers takes seconds
-// to start, and one that has served many runs has long logs, snapshots and many epochs, as in
-// production.
+// The type `keeper` keeps one ensemble from run to run. There are two reasons. An ensemble of real
+// servers takes seconds to start. And an ensemble that has served many runs has long logs,
+// snapshots and many epochs, as in production.
 type keeper struct {
 	kept    ensemble.Ensemble // nil if there is none
 	version string
@@ -22,9 +22,9 @@ type keeper struct {
 const readyPatience = 30 * time.Second
 
 // The method `starter` returns a starter for one run on the given version of ZooKeeper. The run
-// must not close the ensemble. The starter returns the kept ensemble if that ensemble has a quorum,
-// and the version and configuration that the run needs. Otherwise it closes the kept ensemble,
-// starts another one with `start`, and keeps it.
+// must not close the ensemble. The starter returns the kept ensemble if that ensemble is of the
+// version and configuration that the run needs, and has a quorum. Otherwise it closes the kept
+// ensemble, starts another one with `start`, and keeps it.
 func (k *keeper) starter(version string, start ensemble.Starter) ensemble.Starter {
 	return func(ctx context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
 		wanted := config

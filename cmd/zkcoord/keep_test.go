@@ -9,7 +9,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// A fakeEnsemble records in the log of a test that it was started and closed.
+// A fakeEnsemble records in the log of a test that it was closed. The test records the start.
 type fakeEnsemble struct {
 	ensemble.Ensemble
 	name  string

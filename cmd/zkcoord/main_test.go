@@ -33,9 +33,9 @@ func TestMain(m *testing.M) {
 type leakless struct{ *testing.M }
 
 func (m leakless) Run() int {
-	// One script sends SIGHUP to a command. Under nohup, this process ignores SIGHUP, and each
-	// command that it starts would inherit that. A command does not inherit a handler, so this
-	// process catches SIGHUP instead.
+	// One script sends SIGHUP to a command, and expects that the command ends. Under nohup, this
+	// process ignores SIGHUP. Each command that it starts would inherit that, and would ignore
+	// SIGHUP too. A command does not inherit a handler, so this process catches SIGHUP instead.
 	if signal.Ignored(syscall.SIGHUP) {
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	}

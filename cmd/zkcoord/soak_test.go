@@ -86,8 +86,8 @@ func TestSoakEndsAfterThreeRoundsThatCouldNotBegin(t *testing.T) {
 	}
 }
 
-// The ensemble of a round that found a violation is closed, so that the next round cannot suffer
-// from it. A round that was not exercised leaves its ensemble to the next round.
+// The ensemble of a round that found a violation is closed, because the violation must not affect
+// the next round. A round that was not exercised leaves its ensemble to the next round.
 func TestSoakKeepsTheEnsembleOnlyAfterARoundWithoutAViolation(t *testing.T) {
 	idle := alwaysViolated()
 	idle.Checkers = []checker.Checker{checker.New("X1", "nothing is judged", func(*history.History, *checker.Judge) {})}

@@ -188,9 +188,10 @@ func tinyModes(r *rand.Rand, n int) *history.History {
 // tinyDrained returns a random history of two queues. Clients put, take, claim, return and
 // acknowledge items. Sometimes a claim is lost, and its client may still return the item later. At
 // the end, each queue is drained with a probability of 7/8. In half of the histories, some items
-// are lost. In these histories, no call finds a queue empty before the end. After such a call, the
-// beginning of the history could be invalid because of the loss, although a later call with an
-// unknown result may still excuse it: see TestTheBeginningOfALegalHistoryIsNotInvalid.
+// are lost. In these histories, no call finds a queue empty before the end. If a call did, the
+// history up to this call could be invalid because of a lost item. The whole history could still be
+// legal if a later call with an unknown result explains the loss. This would contradict
+// TestTheBeginningOfALegalHistoryIsNotInvalid.
 func tinyDrained(r *rand.Rand, n int) *history.History {
 	type claim struct {
 		object, value string
@@ -732,9 +733,9 @@ func removalsWereSeen(h *history.History) bool {
 	return legal
 }
 
-// roundsWentOn reports whether no member waits for longer than `soon`. The time counts from the
-// latest of three events: the heal, the completion of another member's call, and the invocation of
-// the waiting member's call.
+// roundsWentOn returns false if a member waits for longer than the time limit `soon`. The wait
+// counts from the latest of three events: the heal, the completion of another member's call in the
+// same round, and the invocation of the waiting member's call.
 func roundsWentOn(h *history.History) bool {
 	healed := h.PhaseStart(history.PhaseHealed)
 	legal := true
@@ -855,9 +856,9 @@ func tinyWatches(r *rand.Rand, n int) *history.History {
 // The function `one` reports whether events a and b are of the same registration.
 func one(a, b history.Event) bool { return a.Client == b.Client && a.Watch == b.Watch }
 
-// The function `standing` reports whether the watch that the event with index i registers is still
-// registered at the event with index `at`. Between these two events, the watch must not have fired,
-// ended, or been registered again.
+// The event with index i registers a watch. The function `standing` reports whether this watch is
+// still registered at the event with index `at`. Between these two events, the watch must not have
+// fired, ended, or been registered again.
 func standing(h *history.History, i, at int) bool {
 	for _, e := range h.Events[i+1 : at] {
 		if e.Kind == history.Watch && e.Op != WatchState && one(e, h.Events[i]) {
@@ -878,7 +879,7 @@ func eventsCameFirst(h *history.History) bool {
 	return true
 }
 
-// everyTwoStates reports whether no pair of states is wrong. It calls the function `wrong` for each
+// everyTwoStates returns false if a pair of states is wrong. It calls the function `wrong` for each
 // state of a watcher and each later state of the same watcher. The argument `next` is true if no
 // other state of the watcher is between the two.
 func everyTwoStates(h *history.History, wrong func(a, b history.Event, next bool) bool) bool {
@@ -1051,8 +1052,8 @@ func tinyGroup(r *rand.Rand, n int) *history.History {
 	})
 }
 
-// The function `joins` calls f for each join of a group that may have happened. The second argument
-// of f has the later operations of the client, up to its next join of the group.
+// The function `joins` calls f for each join of the group, unless the join failed. The second
+// argument of f has the later operations of the client, up to its next join of the group.
 func joins(h *history.History, group string, f func(join history.Operation, then []history.Operation)) {
 	ops, _ := h.Operations()
 	isJoin := func(o history.Operation) bool { return o.Invoke.Op == OpJoin && o.Outcome() != session.Failed }

@@ -499,7 +499,7 @@ func calmHadALeader(h *history.History) bool {
 	return true
 }
 
-// everyPair reports whether no pair of terms is wrong.
+// everyPair returns false if the function `wrong` returns true for a pair of terms.
 func everyPair(h *history.History, wrong func(a, b *history.Event) bool) bool {
 	terms := h.Holds()
 	for i := range terms {
@@ -512,7 +512,7 @@ func everyPair(h *history.History, wrong func(a, b *history.Event) bool) bool {
 	return true
 }
 
-// termsOfOneTookTurns reports whether no client leads two terms at the same moment.
+// termsOfOneTookTurns returns false if a client leads two terms at the same moment.
 func termsOfOneTookTurns(h *history.History) bool {
 	for at := range h.Events {
 		leads := make(map[int16]int)
@@ -749,8 +749,8 @@ func allOf(ops []history.Operation, f func(history.Operation) bool) bool {
 // couldSee reports whether the observation of o was true at some moment between the invocation and
 // the completion of o. It assumes three facts:
 //   - The ephemeral was created right after the event `made`, before the next event.
-//   - The ephemeral was deleted right after the event `deleted`. The checkers accept that a read
-//     finds it later.
+//   - The ephemeral was deleted right after the event `deleted`. A read may still find the
+//     ephemeral after that, because the checkers accept such a read.
 //   - The session ended right before the event `end`, after the previous event. If `never` is true,
 //     the session did not end.
 //

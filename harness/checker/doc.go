@@ -21,8 +21,8 @@
 // object to another client, or have ended its session. The time by which it is late counts as
 // exposure (see [Result.Exposure]), and not as a violation, in two cases:
 //   - All of this time, apart from the lag, was during a stall.
-//   - The hold was lost, and this time, minus the stalls and all delays of timers in it, is shorter
-//     than the largest lag in it.
+//   - The hold was lost, and this time is shorter than the largest lag in it. Before this
+//     comparison, the stalls and all delays of timers in this time are subtracted from it.
 //
 // A busy machine can also make the verdict Unknown, in two cases:
 //   - A wait exceeded its limit only because of stalls, or because servers did not answer in time.

@@ -179,8 +179,9 @@ func ElectionLossBeforeReelection() Checker {
 	})
 }
 
-// electionLeaderAfterHeal judges liveness. Within inTime after the heal, each election that ever
-// had a candidate has a leader. After that time, while clients work, no leader loses its term.
+// electionLeaderAfterHeal judges liveness. It requires that, within inTime after the heal, each
+// election that ever had a candidate has a leader. It also requires that, after this time and while
+// clients work, no leader loses its term.
 func electionLeaderAfterHeal(inTime time.Duration) Checker {
 	return New("election/leader-after-heal", "after the heal a leader is elected in time, and its term lasts", func(h *history.History, j *Judge) {
 		healed, quiesce := h.PhaseStart(history.PhaseHealed), h.PhaseStart(history.PhaseQuiesce)

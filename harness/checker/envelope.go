@@ -29,7 +29,8 @@ type window struct{ from, to time.Duration }
 // The type `windows` has the times outside the envelope. Each list is in order, and its windows are
 // disjoint.
 type windows struct {
-	// By client. Faults on all clients are under Nobody, and also under each other key of the map.
+	// By client. The key Nobody has the faults that affect all clients. The list of every other key
+	// contains these faults too.
 	faults map[int16][]window
 	stalls []window
 	lags   []lag // in order
@@ -187,7 +188,8 @@ func (x Excuse) Lateness(from, to time.Duration) time.Duration {
 func (w windows) explains(from, to time.Duration, lost bool, client int16) bool {
 	lag := w.lag(from, to)
 	// The delay may begin up to one lag before the stall, and end up to one lag after the stall.
-	// The recorded length of a stall leaves out one tick, so at least one tick is allowed.
+	// If the lag is shorter than one tick, one tick counts in its place, because the recorded
+	// length of a stall leaves out one tick.
 	stall := window{from + max(lag, history.LagTick), to - max(lag, history.LagTick)}
 	fault := window{from, to - lag}
 	faults, hit := w.faults[client]

@@ -205,8 +205,8 @@ func TestFaultExcusesWhatItCanExplain(t *testing.T) {
 	}
 }
 
-// If another client closes a session, a hold of the session counts as exposure until the lease of
-// the session must have lapsed.
+// If another client closes a session, a hold of the session may end late. The delay counts as
+// exposure if it is at most Envelope.After. The lease of the session must lapse within this time.
 func TestClosedSessionExposesUntilItsLeaseLapses(t *testing.T) {
 	for late, want := range map[time.Duration]Verdict{1000 * ms: Valid, 1001 * ms: Invalid} {
 		e := func(at time.Duration, kind history.Kind, op, arg string) history.Event {
@@ -236,9 +236,9 @@ func TestEnvelopeMeetsFaultsBetween(t *testing.T) {
 	}
 }
 
-// A lost hold may end late by less than the lag of the timers. A hold that the program gives up
-// must end in time. Regression: on a busy machine, a claim was recorded 14 us before the loss of
-// the previous claim, and the run was invalid.
+// A lost hold that ends late is excused if the delay is shorter than the lag of the timers. A hold
+// that the program gives up must end in time. Regression: on a busy machine, a claim was recorded
+// 14 us before the loss of the previous claim, and the run was invalid.
 func TestLagExcusesShorterLosses(t *testing.T) {
 	for _, one := range []struct {
 		what    string

@@ -28,8 +28,9 @@ const (
 )
 
 // Group returns the checkers of a group: group/members-listed, group/no-stranger-listed,
-// group/changes-add-up and group/followers-converge. A member whose session ended disappears within
-// inTime after the end of the session, or after the heal if the heal came later.
+// group/changes-add-up and group/followers-converge. The argument inTime is the time limit for a
+// member whose session ended: the member must disappear within inTime after the end of the session,
+// or after the heal if the heal came later.
 func Group(envelope Envelope, inTime time.Duration) []Checker {
 	return []Checker{groupMembersListed(envelope), groupNoStrangerListed(inTime), groupChangesAddUp(), groupFollowersConverge()}
 }

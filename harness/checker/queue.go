@@ -226,8 +226,9 @@ func QueueNothingTwice() Checker {
 	})
 }
 
-// A claimKey names the claims of one value by one client that have the same token. So the end of an
-// earlier claim of the value is not the end of a later one. The token is zero if claims have none.
+// A claimKey names the claims of one value by one client that have the same token. A later claim of
+// the value has another token, and thus another key. So the end of the earlier claim does not count
+// as the end of the later one. If claims have no tokens, the token is zero.
 type claimKey struct {
 	queue, value string
 	client       int16
@@ -249,8 +250,9 @@ func endings(h *history.History) claimEnds {
 		returned: make(map[claimKey][]int32), lost: make(map[claimKey][]int32), over: make(map[claimKey][]int32)}
 	returns := make(map[int32]claimKey) // process -> the claim that it returns
 	last := make(map[claimKey]int64)    // key without a token -> the token of the client's latest claim
-	// The function `of` returns the key of the claim that e ends. If e has no token, this is the
-	// client's latest claim of the value.
+	// The event e is the invocation of a claim's return, or the end of a claim's hold. The function
+	// `of` returns the key of this claim. An event without a token belongs to the client's latest
+	// claim of the value.
 	of := func(e *history.Event, queue, value string) claimKey {
 		key := claimKey{queue, value, e.Client, 0}
 		key.token = cmp.Or(e.Token, last[key])
@@ -300,9 +302,9 @@ func keyOf(claim history.Operation) claimKey {
 }
 
 // The method `stands` reports whether the servers may still have a claim at the event with the
-// index `at`. The claim must have succeeded, or its outcome must be unknown. A claimer may notice
-// the end of its claim before the servers end the claim. So if the history was cut short, the
-// servers may still have a claim whose end was recorded, and the result is true.
+// index `at`. Call it only for a claim that succeeded or whose outcome is unknown. A claimer may
+// notice the end of its claim before the servers end the claim. So if the history was cut short,
+// the servers may still have a claim whose end was recorded, and the result is true.
 func (ends claimEnds) stands(h *history.History, claim history.Operation, at int32) bool {
 	if !h.Complete() {
 		return true

@@ -23,7 +23,7 @@ func semaphoreWithinPermits(permits int, envelope Envelope) Checker {
 		for hold, others := range begins(h) {
 			j.Checked(1)
 			at, mine := hold.Begin, permitsOf(hold)
-			held, inside := mine, 0 // all held permits; those of other holds without an excuse
+			held, inside := mine, 0 // permits of all holds; permits of other holds without excuse
 			own := mine             // the permits of this hold; zero if this hold is excused
 			first := endTime(h, hold)
 			for _, other := range others {

@@ -35,7 +35,9 @@ var ErrNoLeader = errors.New("ensemble: no node serves as leader")
 // ErrClosed is the error that methods return after Close. Close itself may be called again.
 var ErrClosed = errors.New("ensemble: closed")
 
-// ErrUnable means that the ensemble was started without support for this method: see Config.
+// ErrUnable is the error of a method for which the ensemble was started without support: see
+// Config. A function that starts an ensemble also returns ErrUnable if its kind of ensemble cannot
+// have the Observers or Regions of the Config.
 var ErrUnable = errors.New("ensemble: started without support for this")
 
 // DialFunc has the signature of net.Dialer.DialContext.

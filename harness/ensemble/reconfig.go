@@ -149,7 +149,8 @@ func transient(err error) bool {
 // The texts of errors for which go-zookeeper has no names.
 const noQuorum, inProgress = "unknown error: -13", "unknown error: -14"
 
-// The function `explained` returns an error that says what an error without a name means.
+// If the text of err is noQuorum or inProgress, the function `explained` returns an error that says
+// what happened. It returns any other error unchanged.
 func explained(err error) error {
 	switch err.Error() {
 	case noQuorum:

@@ -156,8 +156,8 @@ func (v stalled) end() {
 }
 
 // The method `gone` checks up to holdTries times whether the session is gone. More than one check
-// may be necessary, because a server that is behind processes the client's earlier packets late,
-// and counts the timeout from that moment.
+// may be necessary: if a server is behind, it processes the client's earlier packets late, and
+// counts the timeout from that moment.
 func (v stalled) gone(ctx context.Context, env *harness.Env) (gone bool, err error) {
 	for range holdTries {
 		select {

@@ -179,8 +179,8 @@ func (j *judging) withinEvidence() {
 	j.Note("%d events, and a lease moved %d times", len(j.trace.Events), moved)
 }
 
-// The method `mistaken` is called after the session has used a reply as evidence. It returns why
-// the session must not have used this reply, or "" if the use was right.
+// The method `mistaken` judges a reply that the session has used as evidence. If this use was
+// wrong, the method returns the reason. Otherwise it returns "".
 func (s *tracked) mistaken(e *Event) string {
 	switch r := s.request; {
 	case r == nil:

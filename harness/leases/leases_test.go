@@ -319,8 +319,9 @@ func TestForgedTraceIsRefused(t *testing.T) {
 	}
 }
 
-// Holds must have ended when the lease first lapsed or was given up. Regression: a reply that came
-// after that time and brought no new lease made the judge forget that time.
+// The field `ends` of a tracked session is the time by which holds must have ended. At this time,
+// the latest lease lapses or is given up, whichever comes first. Regression: a later reply that
+// brought no new lease made the judge forget this time.
 func TestHoldsMustHaveEndedByTheEndOfTheLease(t *testing.T) {
 	type at struct{ at, deadline time.Duration }
 	for name, c := range map[string]struct {

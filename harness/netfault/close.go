@@ -21,7 +21,7 @@ var ErrUnanswered = errors.New("netfault: the close of the session was not answe
 
 // closeXid is a request number that the owner of the session never uses. A server uses the session
 // and the number to find the request that belongs to a committed transaction. If a request of the
-// owner had the same number as the close, the server could send the reply to the owner. The owner
+// owner had the same number as the close, the owner could receive the reply to the close. The owner
 // would then mistake the close for its own write.
 const closeXid int32 = 1 << 30
 

@@ -11,9 +11,10 @@ import (
 // Op is an operation of ZooKeeper's protocol.
 type Op = wire.Op
 
-// The operations for which traps are set most often. Except for a ping after Widen, a trap does not
-// catch a request with a negative number (xid), because the client library sends such a request by
-// itself, for example when it sets its watches on a new connection.
+// The operations for which traps are set most often. A trap does not catch a request with a
+// negative number (xid), because the client library sends such a request by itself, for example
+// when it sets its watches on a new connection. There is one exception: after Widen, a trap can
+// catch a ping.
 const (
 	OpAny          Op = 0 // every request but pings
 	OpCreate          = wire.OpCreate
@@ -178,9 +179,10 @@ func (l *Proxy) caught(op Op, path string) *Trap {
 	return first
 }
 
-// trapRequest counts a request for all traps. If a trap that springs before sending catches the
-// request, trapRequest returns that trap. If a trap that springs before the reply catches the
-// request, trapRequest stores that trap, so that trapReply finds it later, and returns nil.
+// trapRequest counts a request for all traps. If a trap with BeforeSending catches the request,
+// trapRequest returns that trap. If a trap with BeforeReply catches the request, trapRequest stores
+// that trap, so that trapReply finds it later, and returns nil. If no trap catches the request,
+// trapRequest returns nil too.
 func (c *conn) trapRequest(head []byte) *Trap {
 	h, body, err := wire.CutRequest(head)
 	if err != nil {

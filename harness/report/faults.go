@@ -14,8 +14,9 @@ type fault struct {
 	Evidence, Error   string
 	From, To          time.Duration
 	Healed            bool
-	// Silence is the longest time without a successful operation, among the times that began during
-	// the fault. The first of these times begins with the fault.
+	// Silence is the longest gap without a successful operation. Only gaps that begin during the
+	// fault count. The first one begins with the fault. Each gap ends with the next successful
+	// operation, or at the end of the history if there is none.
 	Silence  time.Duration
 	Recovery time.Duration // see checker.FaultStats
 }

@@ -65,7 +65,8 @@ func writePage(w io.Writer, name string, words any, p *picture) error {
 	}
 	text := out.String()
 	if strings.Contains(text, asset("uPlot.min.js")) {
-		// html/template removes comments from a page, so a comment in the template would be lost.
+		// The license is inserted here, because html/template would remove a comment in the
+		// template.
 		text = strings.Replace(text, "</body>", "<!--\n"+asset("uPlot.LICENSE.txt")+"-->\n</body>", 1)
 	}
 	_, err = io.WriteString(w, text)

@@ -109,8 +109,9 @@ const underWay = time.Hour
 
 // Prune removes all runs that the argument `keep` does not keep, and returns the removed runs. It
 // never removes the newest run of a scenario, the target of a link named latest, or a run that may
-// still be in progress. It removes a run completely or not at all. If an earlier Prune was killed
-// while it deleted a run, Prune deletes the remaining files of this run.
+// still be in progress. It removes a run from the store in one step, and then deletes the run's
+// files. If an earlier Prune was killed while it deleted such files, Prune deletes the remaining
+// ones.
 func (s *Store) Prune(keep Keep, now time.Time) (removed []Run, err error) {
 	runs, err := s.Runs()
 	if err != nil {

@@ -9,10 +9,11 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// The type `series` has measurements over time, with a value for each window. For a run, OK, Fail
-// and Info are numbers of operations per second. P50, P95, P99 and Max are latencies in
-// milliseconds, of the successful operations that ended in the window. They are -1 if no operation
-// succeeded in the window.
+// The type `series` has measurements over time, with a value for each window. On the page of a run,
+// the fields OK, Fail and Info are numbers of operations per second. P50, P95, P99 and Max are
+// latencies in milliseconds, of the successful operations that ended in the window. They are -1 if
+// no operation succeeded in the window. On the page of an audit, OK has the numbers that the
+// function `activity` counts, and the fields after OK are empty.
 type series struct {
 	Window int64     `json:"w"` // microseconds
 	OK     []float64 `json:"ok"`

@@ -81,7 +81,8 @@ func TestListIsNewestFirstAndFilters(t *testing.T) {
 func TestTwoRunsSideBySide(t *testing.T) {
 	h := filled(t).Handler(true)
 	code, page, _ := get(t, h, "/compare?run="+validID+"&run="+invalidID)
-	if code != http.StatusOK || strings.Count(page, `class="differ"`) != 3 { // lock/no-overlap, lock/no-release-after-loss and run/whole, which only one of the runs has
+	// Only one of the runs has lock/no-overlap, lock/no-release-after-loss and run/whole.
+	if code != http.StatusOK || strings.Count(page, `class="differ"`) != 3 {
 		t.Errorf("got status %d and %d rows that differ, want 200 and 3", code, strings.Count(page, `class="differ"`))
 	}
 	for query, want := range map[string]int{"": 400, "?run=" + validID: 400, "?run=" + validID + "&run=lock/never": 404} {

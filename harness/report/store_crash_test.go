@@ -141,8 +141,8 @@ func TestRunsAtOnceShareNothing(t *testing.T) {
 }
 
 // In this test an older run is stored after a newer one. The links named latest must still point to
-// the newer run. Then the test makes them point to the older run, as two processes that store runs
-// at once may do. Prune must keep both runs.
+// the newer run. Then the test makes the links point to the older run. This may also happen if two
+// processes store runs at the same time. Prune must keep both runs.
 func TestPruneKeepsWhereLatestLeads(t *testing.T) {
 	dir := t.TempDir()
 	s, older, newer := Open(dir), result(), result()

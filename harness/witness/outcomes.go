@@ -287,7 +287,8 @@ func (l *Log) itemsInLog(j *judging) {
 			rivals := acks[claimed{op.Invoke.Object, op.Invoke.Arg, op.Invoke.Token}]
 			o.judge(op, o.acknowledged(op, items[key], rivals), "removed it with its claim")
 		case checker.OpReturn:
-			// After a failed return, the claim may still have ended, because its time was up.
+			// A return that failed is not judged. Its claim may have ended all the same, because
+			// the time of the claim was up.
 			if op.Outcome() != session.Failed {
 				o.judge(op, o.unclaimed(op, items[key], false), "ended the claim and left the item")
 			}
@@ -420,10 +421,9 @@ func (o *outcomes) claim(op history.Operation, items map[[2]string]logItem, know
 }
 
 // The method `unclaimed` returns the transaction by which an operation ended a claim on an item.
-// The transaction must be of the operation's session, and committed during the operation. After the
-// transaction the item must still exist. If `moved` is set, it must be in a new znode that this
-// transaction created. Otherwise it must be in its old znode. If no transaction fits, the result is
-// 0.
+// The transaction must be of the operation's session, and its time must fit the operation: see the
+// method `did`. After the transaction, a znode must still contain the item. If `moved` is set, this
+// transaction must have created that znode. If no transaction fits, the result is 0.
 func (o *outcomes) unclaimed(op history.Operation, it logItem, moved bool) int64 {
 	for _, life := range o.log.owned[op.Invoke.Session] {
 		if !life.ephemeral || life.Deleted == 0 || life.DeletedBy != life.Session || life.Closed || !o.did(op, life.DeletedAt) {
@@ -527,9 +527,9 @@ func (o *outcomes) leave(op history.Operation) {
 	}
 }
 
-// The method `members` judges a list of members. Each incarnation in the list must be the czxid of
-// a znode of its member. If the call began with a read barrier, this znode must not have been
-// deleted before the call.
+// The method `members` judges a list of members. An entry such as m1@10000000c has the id and the
+// incarnation of a member. The incarnation must be the czxid of a znode of this member. If the call
+// began with a read barrier, this znode must not have been deleted before the call.
 func (o *outcomes) members(op history.Operation) {
 	if op.Outcome() != session.OK {
 		return

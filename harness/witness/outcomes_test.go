@@ -199,8 +199,8 @@ func TestUnknownOutcomesAreResolved(t *testing.T) {
 }
 
 // In this test a client acks one claim more than once, and the item is removed. An ack that failed
-// is no violation if another ack of the claim may have removed the item. Such an ack may have come
-// before or after the one that failed.
+// is no violation if another ack of the claim may have removed the item. The other ack may have
+// come before or after the one that failed.
 func TestAckThatFailedMayHaveARival(t *testing.T) {
 	const ok, again = "91ms c1 ok ack /q arg=v2 token=0x100000008 session=0xb\n", " ack /q arg=v2 token=0x100000008 session=0xb\n"
 	for _, c := range []struct{ name, acks string }{
@@ -214,7 +214,7 @@ func TestAckThatFailedMayHaveARival(t *testing.T) {
 			t.Errorf("an ack that failed %s: got %v (%s), want valid", c.name, r.Verdict, r.Reason)
 		}
 	}
-	// Without a rival that may have removed the item, the ack that failed must have done it.
+	// Here, only an ack that failed can have removed the item. That is a violation.
 	for _, acks := range []string{
 		"86ms c1 fail" + again,
 		"86ms c1 fail" + again + "87ms c1 invoke" + again + "93ms c1 fail" + again,

@@ -50,7 +50,7 @@ type Span struct {
 	Ended  time.Time // zero if it has not ended
 	End    End
 	By     int64         // the session that ended the span
-	Silent time.Duration // from the last transaction of its session before Ended, to Ended
+	Silent time.Duration // time before Ended without a transaction of Session; 0 if unknown
 
 	After     *Span  // the previous holder, if its session expired or another session deleted its znode; otherwise nil
 	Abandoned string // why the znode still exists although it should not; empty if it may exist
@@ -256,10 +256,10 @@ func (f *follower) apply(t *txnlog.Txn) {
 	}
 }
 
-// The method `passed` gives the permit e the token of its contender. A contender for permits waits
-// at the gate, which is the lock queue of the semaphore (see waits.Gate). lock.Semaphore creates a
-// permit and deletes the permit's contender in one transaction. If t does not delete a contender at
-// the gate, the method does nothing.
+// The method `passed` sets the token of the permit e, which t creates. The new token is that of the
+// contender that waited for the permit at the gate, the lock queue of the semaphore (see
+// waits.Gate). lock.Semaphore deletes this contender in the same transaction. If t does not delete
+// a contender at the gate, the method does nothing.
 func (f *follower) passed(e *entry, t *txnlog.Txn) {
 	for _, c := range t.Changes {
 		if gate := f.alive[c.Path]; c.Op == wire.OpDelete && gate != nil && gate.Place == znode.Join(e.Place, waits.Gate) {

@@ -172,8 +172,8 @@ type comparison struct {
 // spanOf returns the span that matches a claim, or nil. A span can match only if it was served, and
 // if the claim names the path of the span's znode or of the span's place.
 //
-// Among these spans, one that has the token of the claim matches. If there is none, a span matches
-// if all of the following is true:
+// Each of these spans matches if it has the token of the claim. If none of them has this token, a
+// span matches if all of the following is true:
 //   - The claim has no token, or the token of the span is not known.
 //   - The span did not match an earlier claim.
 //   - If the claim names the place, the span has the session of the claim, and was created before

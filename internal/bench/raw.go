@@ -162,8 +162,9 @@ func (f *rawFleet) count(ctx context.Context, j Job) (Sample, error) {
 	})
 }
 
-// The function `ignore` is used as in ignore(f())(what). This expression discards the value of f.
-// It is nil if the error of f is `what`, and otherwise it is the error of f.
+// The function `ignore` is for expressions of the form ignore(f())(what). Such an expression
+// discards the first result of f. The value of the expression is nil if the error of f is `what`,
+// and otherwise it is the error of f.
 func ignore[T any](_ T, err error) func(error) error {
 	return func(what error) error {
 		if errors.Is(err, what) {

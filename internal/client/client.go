@@ -43,7 +43,7 @@ type Client struct {
 
 	mu         sync.Mutex
 	last       int64                   // id of the last request
-	answers    chan<- Reply            // receives the reply to the current request; nil without one
+	answers    chan<- Reply            // gets the current request's reply; nil without a request
 	operations []string                // that the client supports
 	greeted    bool                    // the client has sent its hello
 	grant      context.Context         // context of the last request for a grant

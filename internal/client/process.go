@@ -115,7 +115,8 @@ func (c *child) limitMemory() (func() (bool, error), error) { return c.LimitMemo
 func (c *child) kill()                                      { c.SignalKill() }
 func (c *child) ended() <-chan struct{}                     { return c.whole }
 
-// failure returns the error with which the process ended, with the last part of its standard error.
+// failure returns the error with which the process ended, or nil. The text of the error includes
+// the last part of what the process wrote to its standard error.
 func (c *child) failure() error {
 	err := c.Err()
 	if text := c.text.String(); text != "" && err != nil {
@@ -130,8 +131,8 @@ type tail struct {
 	kept []byte
 }
 
-// tailLength is the number of bytes that a tail stores. The error that reports how a client ended
-// quotes these bytes.
+// tailLength is the maximum number of bytes that a tail stores. If a client ends with an error,
+// that error quotes these bytes.
 const tailLength = 600
 
 // Write appends b, and drops all but the last tailLength bytes.

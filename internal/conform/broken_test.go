@@ -18,7 +18,7 @@ import (
 type broken struct {
 	connect  func(*wire.ConnectRequest)
 	accepted func(wire.ConnectRequest, *wire.ConnectResponse)
-	answers  func(op wire.Op) bool // reports whether the filter answers with OK instead of the server
+	answers  func(op wire.Op) bool // reports whether the filter answers the request itself, with OK
 	reply    func(op wire.Op, h *wire.ReplyHeader, body []byte) []byte
 	silent   bool        // the server sends no events
 	mute     func() bool // reports whether the next request to resume a session gets no answer
@@ -259,7 +259,8 @@ func remember(passwords *sync.Map, r *wire.ConnectRequest) {
 	}
 }
 
-// revive changes the answer that a session has ended into an answer that resumes the session.
+// revive changes the answer r if it says that the session has ended. The changed answer says that
+// the session is resumed.
 func revive(asked wire.ConnectRequest, r *wire.ConnectResponse) {
 	if r.SessionID == 0 {
 		r.SessionID, r.Timeout, r.Password = asked.SessionID, asked.Timeout, asked.Password

@@ -12,9 +12,9 @@
 // holder kills the processes of the command.
 //
 // On Linux the guard and the holder are subreapers: if a process of the command loses its parent,
-// it becomes a child of the guard or of the holder, even in another session or process group. When
-// the kernel reports that there are no more children, no process of the command is left. Three
-// kinds of processes escape:
+// it becomes a child of the guard or of the holder. This is true even if the process is in another
+// Unix session or process group. When the kernel reports that there are no more children, no
+// process of the command is left. Three kinds of processes escape:
 //
 //   - a process that a service starts for the command, such as a container or a systemd unit
 //   - a process with the rights of another user, if the guard may not signal it
@@ -51,8 +51,8 @@ type Command struct {
 	// Margin is the time between SIGKILL and the end of the lease.
 	Margin time.Duration
 
-	// Passing, unless nil, is called once Run has begun to catch signals, in order to pass them on
-	// to the command. From then on, such a signal should not end this program.
+	// Passing, unless nil, is called when Run has begun to catch the signals that it passes on to
+	// the command. From then on, such a signal should not end this program.
 	Passing func()
 
 	// Warn receives messages for the user; nil discards them.

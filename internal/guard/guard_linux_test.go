@@ -205,7 +205,8 @@ echo ready
 sleep 1000`
 
 // No process of the command outlives the lease, even if the holder or the guard is killed or
-// stopped. Regression: consul killed the child of a lost lock 90 s too late (consul#9788).
+// stopped. Regression: after the loss of a lock, consul killed the child process 90 s too late
+// (consul#9788).
 func TestNoProcessOutlivesTheLease(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -494,9 +495,11 @@ func TestSuspend(t *testing.T) {
 				t.Fatal(err)
 			}
 			p.stopped(t)
-			// No shell has started the holder from this terminal, so the end of the guard makes the
-			// holder's process group an orphan. The kernel then sends SIGHUP to the stopped holder.
-			// This signal may set Interrupted in the result.
+			// A process group becomes an orphan when none of its processes has a parent in another
+			// group of the same session any more. In the holder's group, only the command has such
+			// a parent: the guard. The holder has none, because no shell has started it from this
+			// terminal. So when the command ends, the kernel sends SIGHUP to the holder if the
+			// holder is still stopped. This signal may set Interrupted in the result.
 			want := regexp.MustCompile("result 143 true (true|false) <nil>$")
 			if resumed {
 				want = regexp.MustCompile("result 9 false false <nil>$")

@@ -116,8 +116,9 @@ func (n Naming) Queue(children []string) []Contender {
 	return queue
 }
 
-// Compare orders contenders by number. Two contenders have the same number only if another client
-// chose the names. Then their names decide.
+// Compare orders contenders by number. Normally the servers choose the numbers, which all differ.
+// Two contenders have the same number only if another client chose a name itself, with its number.
+// Then the names decide.
 func Compare(a, b Contender) int {
 	switch {
 	case a.Seq == b.Seq:

@@ -27,8 +27,8 @@ import (
 // markName is the name of the mark's znode in the directory.
 const markName = "delay"
 
-// The method `marks` returns the path of the znode in whose data the transactions of an exclusive
-// place leave their mark; see Place.guard.
+// The method `marks` returns the path of the znode for the mark of an exclusive place. Each
+// transaction of the place leaves its mark in the data of this znode; see Place.guard.
 func (l *Queue) marks() string {
 	if l.Delay > 0 {
 		return znode.Join(l.Dir, markName)

@@ -85,8 +85,8 @@ func (l *Queue) Join(ctx context.Context, r Request) (*Place, error) {
 	return c, nil
 }
 
-// leaveOps returns the ops for the transaction in which c deletes its znode after it was served;
-// see Place.Leave. If c was alone when it joined and there is no Queue.Delay, c leaves no release
+// leaveOps returns the ops for the transaction in which c deletes its znode after c was served; see
+// Place.Leave. If c was alone when it joined and there is no Queue.Delay, c leaves no release
 // mark. In this case c is the only contender ahead of its successor, so the successor needs no new
 // list, with or without a mark. With Queue.Delay, the ops also clear the mark that is described in
 // delay.go.

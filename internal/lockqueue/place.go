@@ -26,7 +26,7 @@ type Place struct {
 	leaveOps []session.Op
 
 	turn  turn.Turn // taken by the transaction in progress; only one runs at a time
-	marks string    // path of the transaction mark (see guard); "" if it is the znode's version
+	marks string    // path of the mark (see guard); "" if the mark is the znode's version
 	txns  int32     // number of transactions applied so far
 	doubt *doubt    // the last transaction, if it may have been applied but is not counted yet
 }

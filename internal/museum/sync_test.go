@@ -144,10 +144,11 @@ func TestZooKeeper4837ShowsADroppedNode(t *testing.T) {
 		r.kill(r.leader)
 		r.must(r.SetPace(r.Context(), ensemble.Pace{}, ensemble.Edge{From: a, To: r.leader}))
 
-		// The old leader must cut back its log. A follower never cuts back its log across the start
-		// of an epoch: after the first transaction of the new epoch, the next leader would send a
-		// snapshot instead. So the old leader has to join before that transaction. No client
-		// connects before the old leader has joined, because a new session is a transaction.
+		// The old leader must cut back its log when it joins as a follower of the new leader. The
+		// new leader requests this only before the first transaction of the new epoch. After that
+		// transaction, it would send a snapshot instead. So the old leader has to join before that
+		// transaction. No client connects before the old leader has joined, because a new session
+		// is a transaction.
 		r.start(a, b)
 		r.leads()
 		r.start(r.leader)

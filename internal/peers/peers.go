@@ -69,8 +69,8 @@ func (s Source) Program(ctx context.Context) (client.Program, error) {
 	return p, err
 }
 
-// In the variable `compile`, the field `dirs` maps the name of each Java program that this process
-// has compiled to the directory of the program's class files.
+// The variable `compile` has the Java programs that this process has compiled. A key of the map
+// `dirs` is the name of a program. The value is the directory of the program's class files.
 var compile struct {
 	sync.Mutex
 	dirs map[string]string

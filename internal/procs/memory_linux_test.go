@@ -14,9 +14,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/owner"
 )
 
-// growMark is an environment variable. If it is set, the test process reads lines. For each line
-// that it reads, it takes memory and writes a line. The process requests nothing else from the
-// kernel, because under the memory limit the kernel might refuse other requests.
+// growMark is an environment variable. If it is set, the test process reads lines. For each line,
+// the process takes memory and writes a line. It requests nothing else from the kernel, because
+// under the memory limit the kernel might refuse other requests.
 const growMark = "ZKCOORD_TEST_GROW"
 
 func grow() {
@@ -87,7 +87,7 @@ func TestMemoryLimitStallsAndLifts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Kill() // also if it waits for memory
+	c.Kill() // must end the process even if it waits for memory
 	if _, err := lift(); err != nil {
 		t.Errorf("lift after the end of the process: got error %v, want nil", err)
 	}

@@ -91,7 +91,7 @@ func members(group int) (pids []int) {
 func Continue(pid int) error { return signal(pid, syscall.SIGCONT) }
 
 // Stopped reports whether no thread of the process runs. In /proc the state of a stopped thread is
-// T. A process that has ended has no threads.
+// T. Stopped also returns true for a process that has ended.
 func Stopped(pid int) bool {
 	states, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
 	return !slices.ContainsFunc(states, func(file string) bool {

@@ -27,9 +27,9 @@ type Call struct {
 // removed.
 const blockedFor = Timeout / 2
 
-// AtEachCrashPoint makes the call repeatedly, until each crashpoint.Fate has struck each request of
-// the call. Each time, another client must then be able to make the same call, and no ephemeral
-// znode and no watch may remain on the servers.
+// AtEachCrashPoint makes the call repeatedly, until each crashpoint.Fate, for example a lost reply,
+// has struck the client at each request of the call. After each of these calls, another client must
+// be able to make the same call, and no ephemeral znode and no watch may remain on the servers.
 func (call Call) AtEachCrashPoint(t *testing.T) {
 	t.Helper()
 	opts := session.Options{Timeout: Timeout}
@@ -122,9 +122,10 @@ func (tr *Trial) Strike(c *Client) {
 // Loses reports whether the affected client loses its session.
 func (tr *Trial) Loses() bool { return tr.fate.Loses() }
 
-// AtEachLostRequest tests several calls together. For each fate of the connection, it runs f
-// repeatedly. In the n-th run, the fate is applied to the n-th request of the client that f passes
-// to Strike. The runs end when this client sends fewer than n requests.
+// AtEachLostRequest tests several calls together. For each of the four fates that lose a request or
+// its reply, it runs f repeatedly. In each run, f calls Trial.Strike with a client. In the n-th
+// run, the fate is applied to the n-th request that this client sends after the call of Strike. The
+// runs end when the client sends fewer than n such requests.
 func AtEachLostRequest(t *testing.T, f func(t *testing.T, tr *Trial)) {
 	t.Helper()
 	for _, fate := range []crashpoint.Fate{crashpoint.RequestLost, crashpoint.ReplyLost, crashpoint.RequestAndSessionLost, crashpoint.ReplyAndSessionLost} {

@@ -9,10 +9,11 @@ import (
 )
 
 // CancelBetweenSteps makes the call repeatedly, each time in a new world. The context of the n-th
-// call ends when the context's method Done is called for the n-th time, which is just before the
-// call waits for the n-th time. Such a wait need not follow a request, a reply or an event, which
-// are the only moments of Client.At. When a call succeeds, CancelBetweenSteps returns. After each
-// call, no ephemeral znode and no watch may remain.
+// call ends when its method Done is called for the n-th time. That is just before the call waits
+// for the n-th time. Such a wait need not follow a request, a reply or an event. By contrast,
+// CancelledAtEveryMoment ends the context only at a request, a reply or an event. When a call
+// succeeds, CancelBetweenSteps returns. After each call, no ephemeral znode and no watch may
+// remain.
 //
 // The calls run on one processor, where the goroutine that was started last runs first. In this
 // order, a faulty call sends an abandoned request after the request that must undo it.

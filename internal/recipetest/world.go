@@ -37,8 +37,9 @@ type injected struct {
 	fired func() int
 }
 
-// Run runs f in a bubble with a new world. Its three servers behave like ZooKeeper 3.8. So a client
-// that has received the event of a change can move to a server that has not applied this change.
+// Run runs f in a bubble with a new world. Its three servers behave like ZooKeeper 3.8, in which an
+// event has no zxid. So a client that has received the event of a change does not know the change's
+// zxid, and can move to a server that has not applied this change.
 func Run(t *testing.T, f func(t *testing.T, w *World)) {
 	t.Helper()
 	RunOn(t, zktest.Options{Version: zktest.V38, MaxClientConns: -1}, f)

@@ -9,8 +9,9 @@ import (
 	"testing"
 )
 
-// Each report in docs/reports.md states the behavior of zkcoord and names tests that exist. The
-// code or the comment of the first of these tests contains the numbers of the report.
+// Each row of docs/reports.md has a report, states the behavior of zkcoord, and names tests that
+// exist. The code or the comment of the first of these tests contains the numbers of the report,
+// for example 20 and 190 for "samuel#20, #190".
 func TestReportsAreNamedByTheirTests(t *testing.T) {
 	table, err := os.ReadFile("docs/reports.md")
 	if err != nil {

@@ -29,8 +29,8 @@ func names(p harness.Plan) (all []string) {
 }
 
 // The function `needs` returns a function that reports whether a trial violates a property. A trial
-// violates the property if its plan has all the named faults, each for at least the time `least`,
-// and if the trial has at least the given number of clients.
+// violates the property if two things are true. Its plan has all the named faults, each for at
+// least the time `least`. The trial has at least the given number of clients.
 func needs(least time.Duration, clients int, faults ...string) Violates {
 	return func(_ context.Context, t Trial) (bool, error) {
 		for _, name := range faults {

@@ -50,8 +50,9 @@ func find(h *history.History) (cut, error) {
 	return cut{}, errors.New("no cut in which another client was granted the lock")
 }
 
-// The method `replaced` reports whether another client was granted the lock during the cut. If so,
-// it sets the time of that grant, and the time at which the holder was notified of its loss.
+// The method `replaced` reports whether the holder held the lock when the cut began, and another
+// client was granted the lock during the cut. If so, it sets the time of that grant, and the time
+// at which the holder was notified of its loss.
 func (c *cut) replaced(h *history.History) bool {
 	for _, i := range h.Holds() {
 		switch b := i.Begin; {

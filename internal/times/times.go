@@ -25,8 +25,9 @@ func Later(a, b time.Time) time.Time {
 
 // Sleep waits for d and returns true. It returns false as soon as ctx has ended.
 //
-// If d is not positive, Sleep uses no timer. Go's race detector can crash if two goroutines of one
-// test in virtual time receive from timers that are already due (golang/go#78156).
+// If d is not positive, Sleep uses no timer, because its timer would be due at once. Go's race
+// detector can crash if two goroutines of one test in virtual time receive from timers that are
+// already due (golang/go#78156).
 func Sleep(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil

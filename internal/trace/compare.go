@@ -30,7 +30,7 @@ type Difference struct {
 	Steps       []Step
 	Want, Got   Transcript
 	Err         error // set if an ensemble could not play the trace
-	NotRepeated bool  // set if no part of the trace showed the difference in the trials of the minimization
+	NotRepeated bool  // set if the difference occurred in no part that the minimization played
 
 	names [2]string
 }

@@ -127,7 +127,7 @@ type generator struct {
 
 // Limits exclude requests from the traces of a comparison.
 type Limits struct {
-	Modes     bool // no create2 in a multi, and no create whose mode does not match the operation; for releases before 3.8.2
+	Modes     bool // in a multi: no create2, and modes match operations; for releases before 3.8.2
 	CutWrites bool // no truncated write except a multi; for ensembles of several servers of 3.9
 
 	// Guest is for servers that other clients use too. Traces then read and change nothing outside
@@ -285,8 +285,9 @@ func (g generator) create(op wire.Op) wire.Record {
 }
 
 // The method `sequential` converts a path to one that can get a sequence number. It converts the
-// root to a path below the root, because the sequence numbers elsewhere depend on other traces. A
-// path outside of the root stays as it is: servers refuse it, because it is invalid.
+// root to a path below the root. Otherwise the new znode would be next to the root, where the
+// sequence numbers depend on other traces. A path outside of the root stays as it is: servers
+// refuse it, because it is invalid.
 func (g generator) sequential(path string) string {
 	if path == g.root {
 		return g.root + "/"

@@ -18,7 +18,7 @@ func TestGuestStaysBelowItsRoot(t *testing.T) {
 	owner := Digest("owner")
 	const root = "/guest/trace"
 	inside := func(path string) bool {
-		// Servers refuse a path without a leading slash.
+		// Servers refuse a path without a leading slash, so a request may contain such a path.
 		return path == root || strings.HasPrefix(path, root+"/") || !strings.HasPrefix(path, "/")
 	}
 	var seed uint64

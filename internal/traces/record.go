@@ -146,8 +146,9 @@ func lost(expected, err error) error {
 	return err
 }
 
-// The process that holds the lock and is stopped gets two environment variables: the file to write,
-// and the addresses of the servers. It prints holdsLine when it holds the lock.
+// The function pausedProcess starts a process, which acquires the lock and is then stopped. This
+// process gets two environment variables: the file to write, and the addresses of the servers. It
+// prints holdsLine when it holds the lock.
 const (
 	pausedMark    = "ZKCOORD_TRACES_FILE"
 	pausedServers = "ZKCOORD_TRACES_SERVERS"

@@ -135,7 +135,8 @@ const (
 	chainOut = "ZKCOORD-OUT"
 )
 
-// rulesFor returns the rules of one node. A node without an address is down and sends nothing.
+// rulesFor returns the rules of one node. If another node has no address, that node is down and
+// sends nothing, so the edges to and from it need no rule.
 func rulesFor(node int, cuts map[ensemble.Edge]bool, loss map[ensemble.Edge]float64, addresses []netip.Addr) []string {
 	var rules []string
 	for l := range cuts {

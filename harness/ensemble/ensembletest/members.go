@@ -47,12 +47,14 @@ func Members(t *testing.T, e ensemble.Ensemble) {
 		want(fmt.Sprintf("after node %d became %s", step.node, step.role), roles...)
 		t.Logf("node %d became %s in %v", step.node, step.role, time.Since(began))
 	}
-	// A node that lost its data and its configuration joins again.
+	// The follower is removed, and loses its data and its configuration. Then it must be able to
+	// join again.
 	if err := errors.Join(m.SetRole(ctx, follower, none), killer.Kill(ctx, follower), wiper.Wipe(ctx, follower), killer.Start(ctx, follower), m.SetRole(ctx, follower, p)); err != nil {
 		t.Fatalf("replace node %d: got error %v, want none", follower, err)
 	}
 	want("after a replacement", roles...)
-	// The members survive a restart of all nodes, including nodes that did not vote at first.
+	// All nodes restart. Their roles must survive, even that of node 3, which was an observer at
+	// the start and is a participant now.
 	must(t, m.SetRole(ctx, leader, o))
 	roles[leader] = o
 	for node := range e.Servers() {

@@ -30,7 +30,7 @@ type authConn struct {
 
 	// Used by the reader.
 	unread   []byte // bytes for the client
-	rest     []byte // bytes after unread, less than a frame
+	rest     []byte // bytes that came after those in `unread`; less than a frame
 	opened   bool   // the reply to the request for a session has come
 	answered int    // how many credentials were answered
 	refused  error

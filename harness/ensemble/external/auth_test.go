@@ -20,7 +20,8 @@ import (
 var admin = []session.Auth{{Scheme: "digest", Data: []byte("user:first")}, {Scheme: "digest", Data: []byte("admin:secret")}}
 
 // The function `locked` returns servers at whose root only the digest user "admin" may create
-// znodes. The variable `admin` has the credential of another user, and then that of this user.
+// znodes. The variable `admin` has two credentials: first that of the user "user", then that of the
+// user "admin".
 func locked(t *testing.T) ensemble.Ensemble {
 	t.Helper()
 	servers, err := embedded.Start(embedded.Options{Model: zktest.Options{TCP: true}})

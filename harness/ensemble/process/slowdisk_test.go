@@ -49,8 +49,9 @@ func TestLossOfPowerTakesWhatWasNotStored(t *testing.T) {
 	}
 }
 
-// For each transaction log, the library records how many bytes the program has synced. It records
-// nothing about other files. It delays each sync by the time in the control file.
+// In this test, dd runs with the library of buildSlowdisk. For each transaction log, the library
+// must record how many bytes dd has synced. It must record nothing about other files. It must delay
+// each sync by the time in the control file.
 func TestSlowDiskRecordsWhatIsStored(t *testing.T) {
 	_, err := exec.LookPath("gcc")
 	needs.Installed(t, err)

@@ -22,9 +22,10 @@
 //   - A truncated reconfig. ZooKeeper's leader never answers again. zktest returns a marshalling
 //     error, as for any other request.
 //   - A multi with a null path. Several ZooKeeper servers never answer again, because the leader
-//     proposes nothing and waits for the commit. A single server returns a marshalling error,
-//     followed by an empty response. zktest returns the error alone. For a null ACL in a multi,
-//     ZooKeeper 3.9 returns a marshalling error, and zktest returns the error for an invalid ACL.
+//     waits for the commit of a transaction that it has not proposed. A single server returns a
+//     marshalling error, followed by an empty response. zktest returns the error alone. For a null
+//     ACL in a multi, ZooKeeper 3.9 returns a marshalling error, and zktest returns the error for
+//     an invalid ACL.
 //   - checkWatches of a path without a slash. ZooKeeper returns a marshalling error while a client
 //     of the server has a recursive watch. zktest returns the error NoWatcher.
 //   - A path that is not UTF-8 or has characters above U+FFFF, in sync or in an event. ZooKeeper
@@ -60,17 +61,18 @@
 // Two changes of ZooKeeper are not in the table. Whatever its release, zktest behaves as if it had
 // both:
 //
-//   - ZOOKEEPER-4026 (3.8.2) concerns a create2 in a multi, and a create in a multi whose mode does
-//     not match the operation. Traces for 3.8.0 and 3.8.1 contain neither.
+//   - ZOOKEEPER-4026 (3.8.2) concerns two requests in a multi: a create2, and a create whose mode
+//     does not match the operation. Traces for 3.8.0 and 3.8.1 contain neither.
 //   - Since ZOOKEEPER-4799 (3.8.4 and 3.9.2), servers send no events to a client that may not read
 //     the node. Debian's 3.8.0 also contains this change.
 //
-// Since 3.9.0, the leader assigns the previous transaction's zxid to a write that it cannot decode
-// (ZOOKEEPER-4575), while 3.8 assigns a new one. Therefore the zxid in the reply to such a write
-// need not be new: it is compared like the zxid in the reply to a read. Several servers of 3.9 fail
-// on such a write, so only traces for one server contain it. If the session of such a write has
-// moved to another server, 3.8 closes the connection and 3.9 returns a marshalling error. Only
-// traces for several servers of 3.8 show this, about one in 5,000.
+// Since 3.9.0, the leader assigns the previous transaction's zxid to a write, except a multi, that
+// it cannot decode (ZOOKEEPER-4575), while 3.8 assigns a new one. Therefore the zxid in the reply
+// to such a write need not be new, unlike that of other writes. It is compared like the zxid in the
+// reply to a read. Several servers of 3.9 fail on such a write, so traces for several servers of
+// 3.9 do not contain it. If the session of such a write has moved to another server, 3.8 closes the
+// connection and 3.9 returns a marshalling error. Only traces for several servers of 3.8 show this,
+// about one in 5,000.
 //
 // Five scenes compare how clients see faults:
 //

@@ -200,7 +200,8 @@ func (c *Cluster) join(l, f *server) {
 func (f *server) cutTo(l *server) {
 	at := len(f.log) // after the loop, all entries before this index are in l's log
 	for ; at > 0; at-- {
-		// An applied transaction is in the log of every later leader.
+		// The loop ends at an entry that f has applied or that is in l's log. An applied
+		// transaction is in the log of every later leader.
 		zxid := f.log[at-1].Zxid
 		if i := l.after(zxid - 1); zxid <= f.tree.Zxid || i < len(l.log) && l.log[i].Zxid == zxid {
 			break
@@ -215,7 +216,7 @@ func (f *server) cutTo(l *server) {
 	f.log = append(slices.Clone(f.log), l.log[l.after(last):]...)
 }
 
-// The method `snapshot` gives f a copy of the tree of l and of the log entries that l has not
+// The method `snapshot` gives f a copy of l's tree, and a copy of the log entries that l has not
 // applied yet.
 func (f *server) snapshot(l *server) {
 	f.tree = l.tree.Clone()

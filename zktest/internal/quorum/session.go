@@ -99,7 +99,8 @@ func (t *tracker) close(id int64) {
 	}
 }
 
-// The method `closed` reports whether an earlier transaction closes the session.
+// The method `closed` reports whether the leader has already proposed a transaction that closes the
+// session. A session that does not exist counts as closed.
 func (t *tracker) closed(id int64) bool {
 	s := t.sessions[id]
 	return s == nil || s.closed
