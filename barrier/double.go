@@ -265,8 +265,8 @@ func (w *withdrawal) await(ctx context.Context) error {
 	}
 }
 
-// withdraw begins to remove the member, even if the caller's context ends. The next Enter waits for
-// the removal.
+// withdraw begins to remove the member. The removal continues even if the caller's context ends.
+// The next Enter waits for the removal.
 func (m *member) withdraw() {
 	w := &withdrawal{m, m.remove()}
 	m.d.mu.Lock()

@@ -184,8 +184,8 @@ func (c *Counter) prepare(ctx context.Context) {
 // The ledger's znode is a child of the counter's znode, and ZooKeeper deletes no znode that has a
 // child. So nobody can replace the counter's znode while the ledger's znode exists. A write fails
 // if the ledger's znode is gone. Therefore load reads the counter's znode only after the ledger's
-// znode was created. A write then never changes a newer znode of the counter that has the same
-// version as the one that load has read.
+// znode was created. If the counter's znode is replaced after this read, the next write fails, even
+// if the new znode has the same version as the znode that load has read.
 func (c *Counter) load(ctx context.Context) error {
 	c.known, c.sure = false, false
 	for {

@@ -39,7 +39,8 @@ func settle(tr *recipetest.Trial) {
 }
 
 // If a request or reply of Put is lost, the queue agrees with the outcome: it has the item once if
-// the outcome is OK, not at all if the outcome is Failed, and at most once if it is Indeterminate.
+// the outcome is OK, not at all if the outcome is Failed, and at most once if the outcome is
+// Indeterminate.
 //
 // Covers Q1, Q2, Q3.
 func TestPutAtEachLostRequest(t *testing.T) {
@@ -202,9 +203,10 @@ func TestRejectAtEachLostRequest(t *testing.T) {
 	})
 }
 
-// If a request or reply of Claim, Ack or Release is lost, then each item either is still in the
-// queue, or the ops of its Ack were applied. The error of the Ack says which. For comparison,
-// kazoo's LockingQueue.consume returned true although its transaction failed.
+// If a request or reply of Claim, Ack or Release is lost, exactly one of two things is true for
+// each item: it is still in the queue, or the ops of its Ack were applied. The outcome of the Ack
+// says which, unless it is Indeterminate. For comparison, kazoo's LockingQueue.consume returned
+// true although its transaction failed.
 //
 // Covers Q7, Q10, Q11.
 func TestClaimAtEachLostRequest(t *testing.T) {

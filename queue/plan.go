@@ -294,9 +294,10 @@ func (q *raw) tryPutBack(ctx context.Context, items []item, tag string) error {
 	}
 }
 
-// remakeOps returns ops that recreate those segments of the items that were drained and deleted. It
-// fails if a client has deleted the queue. It also fails if the queue was created again and has not
-// opened the segment of one of the items yet. In both cases the items are gone with the old queue.
+// remakeOps finds out which segments of the items were drained and deleted, and returns ops that
+// recreate these segments. It fails if a client has deleted the queue. It also fails if the queue
+// was created again and has not opened the segment of one of the items yet. In both cases the items
+// are gone with the old queue.
 func (q *raw) remakeOps(ctx context.Context, items []item) ([]session.Op, error) {
 	var ops []session.Op
 	seen := map[string]bool{}

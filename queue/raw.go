@@ -490,8 +490,8 @@ func (q *raw) refuse(reason error) {
 	q.txns.Refuse(reason)
 }
 
-// The method `closed` returns an error if the queue was closed. It is for calls that no batcher
-// refuses.
+// The method `closed` returns an error if the queue was closed or is invalid. It is for calls that
+// use no batcher, and for calls of Put, whose batcher may still accept them after Close.
 func (q *raw) closed(op string) error {
 	if err := context.Cause(q.open); err != nil {
 		return refused(op, q.path, err)

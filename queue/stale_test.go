@@ -36,7 +36,7 @@ func TestConsumerDoesNotCollideOverEveryItem(t *testing.T) {
 					}
 				}
 				put(items)
-				for range 6 { // then the consumer reads ahead as many items as it ever does
+				for range 6 { // after these calls, the consumer has read some items ahead
 					get(behind, t)
 				}
 				for range items - 6 {

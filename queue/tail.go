@@ -25,7 +25,7 @@ type tail struct {
 
 	known bool    // open and full are valid
 	open  segment // the open segment when this tail last checked or put
-	full  bool    // segmentNodes znodes were created in the open segment
+	full  bool    // at least segmentNodes znodes are known to have been created in the open segment
 	next  bool    // the next segment exists, although no producer has opened it
 }
 

@@ -51,8 +51,8 @@ func TestItemGivenBackWakes(t *testing.T) {
 		},
 		"rest of a loop": func(t *testing.T, _ *recipetest.World, q *queue.Queue[string], _ *recipetest.Client) {
 			recipetest.Check(t, q.Put(t.Context(), "first"))
-			recipetest.Must(q.Take(t.Context()))                 // takes the item that the test has put
-			recipetest.Check(t, q.Put(t.Context(), "x", "rest")) // replaces it
+			recipetest.Must(q.Take(t.Context()))                 // takes the item that was just put
+			recipetest.Check(t, q.Put(t.Context(), "x", "rest")) // the loop below gives "rest" back
 			go func() {
 				for _, err := range q.Items(t.Context()) {
 					recipetest.Check(t, err)

@@ -26,8 +26,8 @@
 // write was applied. [Once] sends a [ReadBarrier] and then reads the result of the write: a znode
 // under a name that nobody else uses, or data that nobody else writes meanwhile. A protected create
 // and [Remove] work in the same way. A [Ledger] is for writes whose result other clients may
-// delete: the ledger's own znode shows which transactions were applied. [Ensure] needs neither,
-// because it may be applied twice.
+// delete: the ledger's own znode shows which transactions were applied. [Ensure] uses neither
+// mechanism: it does not promise that its create is applied at most once.
 //
 // # Guarantees
 //

@@ -10,7 +10,7 @@ import (
 
 // A Hold covers what a session holds or waits for: a lock, a leadership, a permit or a queue item.
 // One of the session's znodes represents the hold. From the call of Expect or Grant, the session
-// renews its lease. After Grant has returned nil, the session holds what the hold covers until the
+// renews its lease. After Grant has returned nil, the session has what the hold covers, until the
 // context of the hold ends.
 type Hold struct {
 	inside engine.Hold
@@ -53,7 +53,7 @@ func (h *Hold) Expect() { h.inside.Expect() }
 // znode's turn. If ctx or the hold ends first, Grant returns the cause, and nothing is held.
 func (h *Hold) Grant(ctx context.Context) error { return h.inside.Grant(ctx) }
 
-// Context returns a context that ends as soon as it is not certain that the session still holds
+// Context returns a context that ends as soon as it is not certain that the session still has
 // what the hold covers. It ends before any other client can be granted what the hold covers, under
 // the assumptions of docs/decisions/0001-lease.md. The cause is session.ErrLeaseLapsed, ErrRevoked,
 // ErrClosed, ErrNotZooKeeper, an error that wraps ErrUnreadable or ErrLost, or the argument of End.

@@ -43,7 +43,8 @@ func NewLedger(s *session.Session, dir, kind string) *Ledger {
 
 // Do applies ops in one transaction, at most once. If the transaction was applied but its reply was
 // lost, the results have their zero values. If the error contains a *session.MultiError, its index
-// refers to ops, and nothing was applied. An error of the ledger itself contains no MultiError.
+// refers to ops, and nothing was applied. An error that concerns the ledger's own znode contains no
+// MultiError.
 //
 // The error is Indeterminate only in these cases:
 //

@@ -61,7 +61,7 @@ func StartProtected(s *session.Session, dir, kind string, data []byte, mode sess
 // suffix can be one that another library recognizes.
 func StartSuffixed(s *session.Session, dir, suffix string, data []byte, mode session.Mode) *Creation {
 	id := engine.Of(s).NewID()
-	parent := strings.TrimSuffix(dir, "/") // a dir other than the root that ends with a slash is refused below
+	parent := strings.TrimSuffix(dir, "/") // the check below allows a final slash only in the root
 	c := &Creation{
 		s: s, dir: dir, path: parent + "/" + string(id[:]) + "-" + suffix, data: bytes.Clone(data), mode: mode,
 		done: make(chan struct{}),

@@ -127,7 +127,7 @@ func TestCancelledCreateLeavesNoNode(t *testing.T) {
 					ctx, cancel := context.WithTimeout(t.Context(), after)
 					defer cancel()
 					node, err := recipe.CreateProtected(ctx, c.Session, "/q", "lock", nil, mode)
-					if err == nil { // in time
+					if err == nil { // the create succeeded in time
 						recipetest.Check(t, recipe.Remove(t.Context(), c.Session, node))
 					} else if !errors.Is(err, context.DeadlineExceeded) || session.OutcomeOf(err) != want {
 						t.Errorf("mode %d, fate %d, cancelled after %v: got %v (%v), want %v (%v)",

@@ -64,9 +64,10 @@ func Ensure(ctx context.Context, s *session.Session, path string, data []byte, m
 }
 
 // CreateParents creates the missing parents of path as containers. The servers delete a container
-// some time after the deletion of its last child. The session needs no permission to create a
-// parent that already exists. If CreateParents fails, the session deletes what the call has
-// created, in the background. If your next step creates a znode at path, prefer [WithParents].
+// some time after the deletion of its last child. A parent that already exists causes no error,
+// even if the session lacks the permission to create it. If CreateParents fails, the session
+// deletes what the call has created, in the background. If your next step creates a znode at
+// path, prefer [WithParents].
 //
 // CreateParents does not create the chroot. If the chroot is missing, it fails with
 // session.ErrNoNode. The reason is that a caller may repeat CreateParents and its own create until

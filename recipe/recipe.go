@@ -27,8 +27,8 @@ func NewID(s *session.Session) string {
 // If the reply to an earlier request of s was lost, the next reads also show whether that request
 // was applied: it cannot be applied later.
 //
-// Session.Sync does not ensure this: a leader answers the sync of its own clients without waiting
-// for transactions that it has committed and not yet applied.
+// Session.Sync cannot replace ReadBarrier: a leader answers the sync of its own clients without
+// waiting for transactions that it has committed and not yet applied.
 func ReadBarrier(ctx context.Context, s *session.Session, path string) error {
 	if err := znode.Check(path); err != nil {
 		return requestError("multi", path, session.Failed, err)

@@ -40,7 +40,7 @@ type replica struct {
 type known struct {
 	data  []byte
 	stat  *session.Stat // the newest one
-	names []string      // of its children, sorted; some may not be read yet or be deleted
+	names []string      // of its children, sorted; some children may be unread or already deleted
 }
 
 // A facet is the part of a znode that one watch covers and one request reads:
@@ -147,7 +147,7 @@ func (r *replica) applyData(got reading) (next []facet, keep bool) {
 	if old != nil {
 		now.names = old.names
 		if !fresh && sameData(old.value(), now.value()) && old.stat.Pzxid > got.stat.Pzxid {
-			now.stat = old.stat // the children were read later
+			now.stat = old.stat // newer: it shows a later change of the children
 		}
 	}
 	r.put(got.path, now)

@@ -96,8 +96,9 @@ func TestWipedEnsembleIsNoticed(t *testing.T) {
 	})
 }
 
-// In this test an ensemble is wiped and filled again by the same steps, and its clock is set back.
-// So the times in the stats are also the same as before, and only the data differs.
+// In this test an ensemble is wiped and filled again by the same steps. No virtual time passes
+// meanwhile, as if the clock of the ensemble had been set back. So the times in the stats are also
+// the same as before, and only the data differs.
 //
 // Covers W5.
 func TestDataIsComparedToo(t *testing.T) {
