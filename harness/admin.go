@@ -18,6 +18,7 @@ import (
 // The type `admin` lists the ephemeral znodes that exist below the root of the run, and removes the
 // root. The function newAdmin creates the root. Tests replace newAdmin with Options.admin.
 type admin interface {
+	created() (zxid int64) // of the root; zero if unknown
 	ephemerals(path string) ([]string, error)
 	removeRoot(ctx context.Context) error
 	close()
@@ -28,8 +29,11 @@ type admin interface {
 type zkAdmin struct {
 	conn *zk.Conn
 	root string
+	zxid int64 // of the creation of the root; zero if unknown
 	end  func()
 }
+
+func (a *zkAdmin) created() int64 { return a.zxid }
 
 func newAdmin(ctx context.Context, env *Env) (admin, error) {
 	conn, err := env.Admin(ctx)
@@ -41,6 +45,9 @@ func newAdmin(ctx context.Context, env *Env) (admin, error) {
 	defer context.AfterFunc(ctx, a.close)()
 	_, err = conn.Create(env.root, nil, 0, zk.WorldACL(zk.PermAll))
 	if err == nil || errors.Is(err, zk.ErrNodeExists) {
+		if there, stat, err := conn.Exists(env.root); err == nil && there {
+			a.zxid = stat.Czxid
+		}
 		return a, nil
 	}
 	a.close()

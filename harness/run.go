@@ -445,7 +445,9 @@ func (r *run) saveHolds(h *history.History) error {
 	return errors.Join(h.WriteHolds(f), f.Close())
 }
 
-// txnLogs reads the transaction logs of all servers. It returns nil if the ensemble has none.
+// txnLogs reads the transaction logs of all servers, from the creation of the run's root on. It
+// returns nil if the ensemble has none. An ensemble that is older than the run can have lost the
+// beginning of its logs, and its earlier transactions prove nothing about the run.
 func (r *run) txnLogs(ctx context.Context) (*witness.Log, error) {
 	source, able := r.env.Ensemble.(ensemble.TxnLogs)
 	if !able {
@@ -477,5 +479,5 @@ func (r *run) txnLogs(ctx context.Context) (*witness.Log, error) {
 		}
 		servers = append(servers, server)
 	}
-	return witness.Merge(servers...), nil
+	return witness.MergeAfter(max(0, r.admin.created()-1), servers...), nil
 }

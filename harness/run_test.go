@@ -43,6 +43,7 @@ func (n *noServers) Close(context.Context) error       { n.closed++; return nil 
 
 type noAdmin struct{ removed *int }
 
+func (noAdmin) created() int64                      { return 0 }
 func (noAdmin) ephemerals(string) ([]string, error) { return nil, nil }
 func (a noAdmin) removeRoot(context.Context) error {
 	if a.removed != nil {

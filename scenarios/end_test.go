@@ -10,6 +10,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/harness/netfault"
 	"github.com/zkcoord/zkcoord/internal/virtual"
@@ -158,4 +159,36 @@ func TestLossThatComesLateIsSeenWhereTheSessionExpired(t *testing.T) {
 				e.Session, e.Arg)
 		}
 	}
+}
+
+// In this test, two runs use the same ensemble, one after the other. The second run must not be
+// judged by transactions that are older than itself.
+func TestRunOnAKeptEnsembleIsJudgedByItsOwnTransactions(t *testing.T) {
+	virtual.Test(t, func(t *testing.T) {
+		s := Barrier()
+		o := VirtualOptions(s, 1)
+		start, kept := o.Ensemble, ensemble.Ensemble(nil)
+		o.Ensemble = func(ctx context.Context, c ensemble.Config) (_ ensemble.Ensemble, err error) {
+			if kept == nil {
+				kept, err = start(ctx, c)
+			}
+			return kept, err
+		}
+		o.Time, o.Faults, o.KeepEnsemble = 5*time.Second, []string{}, true
+		var last int64 // zxid of the first run's last transaction
+		for range 2 {
+			r, err := harness.Run(t.Context(), s, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			txns := r.TxnLog.Txns
+			if len(txns) < 10 || txns[0].Zxid <= last || r.TxnLog.Gaps > 0 {
+				t.Errorf("got %d transactions from 0x%x on, with %d gaps; want at least 10, all after 0x%x, without gaps", len(txns), txns[0].Zxid, r.TxnLog.Gaps, last)
+			}
+			last = txns[len(txns)-1].Zxid
+		}
+		if err := kept.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
 }

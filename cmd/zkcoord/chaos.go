@@ -176,6 +176,9 @@ func (c *rounds) runOne(ctx context.Context, n int) (begun bool, err error) {
 	}
 	round := report.NewRound(n, r, c.keep.dir(r))
 	round.Version = cmp.Or(round.Version, f.zookeeper) // the embedded ensemble reports none
+	if c.kept != nil {
+		round.Earlier = c.kept.runs - 1
+	}
 	if c.ledger != nil {
 		err = errors.Join(err, c.ledger.Add(round))
 	} else {

@@ -30,14 +30,14 @@ func (e *fakeEnsemble) Close(ctx context.Context) error {
 func TestKeeperReplacesItsEnsembleOnlyIfARunNeedsAnother(t *testing.T) {
 	var log []string
 	var now *fakeEnsemble
-	names := []string{"a", "b", "c", "d"}
+	names := []string{"a", "b", "c", "d", "e", "f", "g"}
 	start := func(context.Context, ensemble.Config) (ensemble.Ensemble, error) {
 		now = &fakeEnsemble{name: names[0], log: &log}
 		names = names[1:]
 		log = append(log, "start "+now.name)
 		return now, nil
 	}
-	k := new(keeper)
+	k := &keeper{app: quietApp()}
 	get := func(version string, config ensemble.Config) {
 		t.Helper()
 		e, err := k.starter(version, start)(t.Context(), config)
@@ -54,6 +54,14 @@ func TestKeeperReplacesItsEnsembleOnlyIfARunNeedsAnother(t *testing.T) {
 	log = append(log, "not ready")
 	now.ready = errors.New("a node has died")
 	get("3.8.0", ensemble.Config{Nodes: 5, Seed: 5})
+	log = append(log, "most runs")
+	for range mostRuns {
+		get("3.8.0", ensemble.Config{Nodes: 5})
+	}
+	for range 2 {
+		log = append(log, "upgrade")
+		get("3.8.0", ensemble.Config{Nodes: 5, Later: []string{"3.9.6"}})
+	}
 	log = append(log, "end")
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -62,7 +70,8 @@ func TestKeeperReplacesItsEnsembleOnlyIfARunNeedsAnother(t *testing.T) {
 			t.Errorf("close after the end of the context: got error %v, want none", err)
 		}
 	}
-	want := []string{"start a", "other nodes", "close a", "start b", "other version", "close b", "start c", "not ready", "close c", "start d", "end", "close d"}
+	want := []string{"start a", "other nodes", "close a", "start b", "other version", "close b", "start c", "not ready", "close c", "start d",
+		"most runs", "close d", "start e", "upgrade", "close e", "start f", "upgrade", "close f", "start g", "end", "close g"}
 	if !slices.Equal(log, want) {
 		t.Errorf("got %q,\nwant %q", log, want)
 	}

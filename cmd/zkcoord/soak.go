@@ -21,9 +21,8 @@ func (a *app) soakCommand() *cobra.Command {
 		Short: "Run scenarios for hours and add up the rounds",
 		Long: `Run scenarios (default: all that need only an ensemble) in turn, on each of --zookeeper VERSION,... in turn.
 Each round has a new ensemble, a new seed and a separate history, so the memory that soak needs does not grow.
-With --keep-ensemble, a round uses the ensemble of the round before it, if both need the same version and configuration.
-After a round that is invalid or unknown, the next one has a new ensemble. So more rounds fit into the time, and the
-servers' logs grow as in production.
+With --keep-ensemble, up to 25 rounds share an ensemble, if they need the same version and configuration. So more
+rounds fit into the time. After a round that is invalid or unknown, the next one has a new ensemble.
 
 After each round soak appends a line to rounds.jsonl in the store and rewrites rounds.html, which has the sums by
 scenario, version and fault, and the seeds of the rounds that are not valid. For each verdict that is
@@ -92,7 +91,8 @@ func (a *app) soak(ctx context.Context, names []string, f runFlags, total time.D
 	a.note("%v in rounds of %v on %s, from round %d, first seed %d; interrupt to stop, repeat to continue",
 		total, f.time, f.on(), c.first, f.seed)
 	if f.keepEnsemble {
-		c.kept = new(keeper)
+		c.kept = &keeper{app: a}
+		defer c.kept.close(ctx) // even if a round panics
 	}
 	code := a.campaign(c.all(ctx))
 	if c.kept != nil {

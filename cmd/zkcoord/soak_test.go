@@ -93,7 +93,7 @@ func TestSoakKeepsTheEnsembleOnlyAfterARoundWithoutAViolation(t *testing.T) {
 	idle.Checkers = []checker.Checker{checker.New("X1", "nothing is judged", func(*history.History, *checker.Judge) {})}
 	for name, s := range map[string]harness.Scenario{"idle": idle, "violated": alwaysViolated()} {
 		c := &rounds{app: quietApp(), chosen: []harness.Scenario{s}, flags: runFlags{ensemble: "embedded", time: time.Millisecond, intensity: 1},
-			keep: newFailures(""), totals: new(report.Totals), kept: new(keeper)}
+			keep: newFailures(""), totals: new(report.Totals), kept: &keeper{app: quietApp()}}
 		var ensembles []ensemble.Ensemble // after each round
 		for n := range 2 {
 			if begun, err := c.runOne(t.Context(), n); !begun || err != nil {

@@ -30,6 +30,7 @@ type Round struct {
 	Verdict  *checker.Verdict `json:"verdict,omitempty"` // nil if the run could not begin
 	Reason   string           `json:"reason,omitempty"`  // why the run is not valid
 	Command  string           `json:"command,omitempty"` // the command that repeats the run
+	Earlier  int              `json:"earlier,omitempty"` // number of earlier rounds on the same ensemble
 	Dir      string           `json:"dir,omitempty"`     // where the run is stored
 	Start    time.Time        `json:"start"`
 	Took     time.Duration    `json:"took_ns"`
@@ -54,7 +55,8 @@ type FaultRound struct {
 
 // NewRound returns the round of a judged run. dir is where the run is stored, or empty.
 func NewRound(number int, r *harness.Result, dir string) Round {
-	round := Round{Number: number, Scenario: r.Scenario, Version: r.ZooKeeper, Seed: r.Seed, Verdict: &r.Verdict,
+	verdict := r.Verdict // a pointer into r would keep all of r in memory
+	round := Round{Number: number, Scenario: r.Scenario, Version: r.ZooKeeper, Seed: r.Seed, Verdict: &verdict,
 		Command: r.Command, Dir: dir, Start: r.Start, Took: r.Took}
 	for _, one := range r.Failed() {
 		round.Reason = one.ID + ": " + one.Reason // Failed returns the most serious result first

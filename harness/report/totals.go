@@ -199,7 +199,11 @@ func (t *Totals) tables() []table {
 		if r.Verdict != nil {
 			verdict = r.Verdict.String()
 		}
-		seeds.Rows = append(seeds.Rows, []string{fmt.Sprint(r.Seed), r.Scenario, cmp.Or(r.Version, "model"), verdict, r.Reason, r.Command})
+		again := r.Command
+		if r.Earlier > 0 {
+			again += fmt.Sprintf(" (but on an ensemble that had served %d rounds before)", r.Earlier)
+		}
+		seeds.Rows = append(seeds.Rows, []string{fmt.Sprint(r.Seed), r.Scenario, cmp.Or(r.Version, "model"), verdict, r.Reason, again})
 	}
 	all := []table{sums("Scenarios", "scenario", t.scenarios), sums("Versions of ZooKeeper", "version", t.versions), faults, seeds}
 	return slices.DeleteFunc(all, func(one table) bool { return len(one.Rows) == 0 })

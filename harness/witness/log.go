@@ -93,12 +93,16 @@ type Life struct {
 }
 
 // Merge combines the logs of servers into one sequence.
-func Merge(servers ...Server) *Log {
+func Merge(servers ...Server) *Log { return MergeAfter(0, servers...) }
+
+// MergeAfter is like Merge, but leaves out the transactions up to a zxid. If the sequence does not
+// begin with the next zxid or a new epoch, that counts as a gap.
+func MergeAfter(zxid int64, servers ...Server) *Log {
 	logs := make([]txnlog.Server, len(servers))
 	for i, s := range servers {
 		logs[i] = s.logs()
 	}
-	l := &Log{Merged: txnlog.Merge(0, logs...), servers: len(servers), at: make(map[int64]int)}
+	l := &Log{Merged: txnlog.Merge(zxid, logs...), servers: len(servers), at: make(map[int64]int)}
 	for t := range l.All() { // no error: the logs are in memory
 		l.at[t.Zxid] = len(l.Txns)
 		l.Txns = append(l.Txns, t)

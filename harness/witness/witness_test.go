@@ -266,6 +266,21 @@ func TestGapProvesNothing(t *testing.T) {
 	}
 }
 
+// In this test, the servers have lost the beginning of their logs, before the run.
+func TestGapBeforeTheRunDoesNotCount(t *testing.T) {
+	txns := []txn{entry(at(1, 1), 0xc, 0, wire.OpCreateSession)}
+	for _, one := range twoHolders() {
+		one.Zxid += 10
+		txns = append(txns, one)
+	}
+	if l := Merge(Server{Name: "n0", Txns: txns}); l.Gaps != 1 || len(l.Txns) != 7 {
+		t.Errorf("Merge: got %d gaps and %d transactions, want 1 and 7", l.Gaps, len(l.Txns))
+	}
+	if l := MergeAfter(at(1, 10), Server{Name: "n0", Txns: txns}); l.Gaps != 0 || len(l.Txns) != 6 {
+		t.Errorf("MergeAfter: got %d gaps and %d transactions, want 0 and 6", l.Gaps, len(l.Txns))
+	}
+}
+
 func TestFaultsOutsideOfTheEnvelopeExpose(t *testing.T) {
 	late := rightly()
 	late[3].Time = 5002 * time.Millisecond

@@ -116,7 +116,7 @@ func (e *engine) heal(ctx context.Context, file string) error {
 func (e *engine) healContainer(ctx context.Context, c mobycontainer.Summary) (err error) {
 	if c.Labels[temporary] != "" {
 		_, err := e.ContainerRemove(ctx, c.ID, client.ContainerRemoveOptions{Force: true})
-		return err
+		return gone("remove a temporary container", err)
 	}
 	switch c.State {
 	case mobycontainer.StatePaused:
@@ -126,7 +126,7 @@ func (e *engine) healContainer(ctx context.Context, c mobycontainer.Summary) (er
 	}
 	// A container that does not run, or that lacks iptables, has no rules to remove. So errors are
 	// ignored.
-	_, _ = e.exec(ctx, c.ID, removeRules)
+	_, _ = e.exec(ctx, c.ID, remove())
 	if err != nil {
 		return fmt.Errorf("resume or start the container of %s: %w", c.Labels[composeService], err)
 	}

@@ -107,7 +107,7 @@ func (e *cluster) applyCuts(ctx context.Context) error {
 			return nil
 		}
 		e.ruled[node] = true
-		then := removeRules
+		then := remove()
 		if len(rules) > 0 {
 			then = replace(rules)
 		}
@@ -164,12 +164,14 @@ func replace(rules []string) string {
 		"iptables -w -C OUTPUT -j " + chainOut + " 2>/dev/null || iptables -w -I OUTPUT -j " + chainOut + "\n"
 }
 
-// removeRules is a shell script that removes our rules and chains from a node. It fails if it leaves
-// one behind.
-const removeRules = `iptables -w -D INPUT -j ` + chainIn + ` 2>/dev/null; iptables -w -D OUTPUT -j ` + chainOut + ` 2>/dev/null
-for chain in ` + chainIn + ` ` + chainOut + `; do iptables -w -F $chain 2>/dev/null; iptables -w -X $chain 2>/dev/null; done
-rules=$(iptables -w -S) && [[ $rules != *ZKCOORD-* ]]
+// The function `remove` returns the shell commands that empty our chains in a node in one step, and
+// then remove them. They fail if a chain remains.
+func remove() string {
+	return replace(nil) + `set +e
+iptables -w -D INPUT -j ` + chainIn + `; iptables -w -D OUTPUT -j ` + chainOut + `; iptables -w -X ` + chainIn + `; iptables -w -X ` + chainOut + `
+rules=$(iptables -w -S) && [[ $rules != *ZKCOORD-* ]] || { echo "$rules"; exit 1; }
 `
+}
 
 // countThen counts the packets that the rules of a node have dropped since the last call, and then
 // runs the script `then` in the node. One request to the engine does both. If a node has no rules
