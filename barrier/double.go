@@ -75,18 +75,20 @@ const (
 	memberSuffix = "-member-"
 )
 
-// Enter joins the round that is gathering members, and returns when that round opens. A round opens
-// for its members as soon as it has the required number of them. Further members gather for the
-// next round.
+// Enter joins the round that is gathering members, and returns when that round opens. Only one
+// round gathers members at a time. When it has the required number of members, it opens for them,
+// and the next round begins to gather members.
 //
 // If ctx ends first, or on any other error, the member is removed, and the round waits for another
 // member in its place. If the round opened before the removal, the member counts as having entered
 // and left. session.OutcomeOf of the error says whether this may have happened: Failed means that
 // the member never counted.
 //
-// A later Enter of the same Double starts only after the member is removed, so no call is counted
-// twice. If the member could not be removed, for example because of an ACL, the later Enter tries
-// again to remove the member, and fails if the removal fails again.
+// Each call of Enter is a separate member. So if a program calls Enter again after an error, a
+// round could count that program twice. To prevent this, a later Enter of the same Double starts
+// only after the member of the failed call is removed. If that member could not be removed, for
+// example because of an ACL, the later Enter tries again to remove the member, and fails if the
+// removal fails again.
 func (d *Double) Enter(ctx context.Context) (*Round, error) {
 	if d.invalid != nil {
 		return nil, d.notEntered(session.Failed, d.invalid)
@@ -162,8 +164,9 @@ func (m *member) enter(ctx context.Context) (*Round, error) {
 		}
 		if over {
 			w.Stop()
-			// This round is not open, although another round is gathering. So another client has
-			// changed the data of the barrier, and this round never opens.
+			// The transaction that opens a round also begins the next one. Here another round is
+			// gathering, but this round is not open. So another client has changed the data of the
+			// barrier, which also begins a round, and this round never opens.
 			return nil, nil
 		}
 		var names []string
@@ -387,9 +390,11 @@ func (d *Double) create(ctx context.Context) error {
 //
 // There are two possible reasons. First, another client may have deleted the directory. Then the
 // directory must not be created again, because the round's members would mistake the new directory
-// for their own. Second, another client may have set the data of the barrier, which begins a round
-// without creating its directory. Then the previous round can no longer open, and its members would
-// wait forever. So `skip` first calls dismiss, which makes these members join again.
+// for their own. Second, another client may have set the data of the barrier. The version of the
+// barrier's znode is the number of the gathering round, and each change of the data increases this
+// version. So that client has begun a round without creating its directory. Then the previous round
+// can no longer open, and its members would wait forever. So `skip` first calls dismiss, which
+// makes these members join again.
 func (d *Double) skip(ctx context.Context, round int32) error {
 	if err := d.dismiss(ctx, round); err != nil {
 		return err
@@ -404,8 +409,10 @@ func (d *Double) skip(ctx context.Context, round int32) error {
 	return err
 }
 
-// dismiss opens, without members, all rounds that are older than the gathering round and not open
-// yet. So the members that wait in these rounds join again.
+// dismiss makes members that still wait in older rounds join again. A round that is older than the
+// gathering round and not open yet can no longer open. So dismiss sets the data of the round's
+// directory to "nobody", where an open round has the names of its members. The members that wait in
+// the round then find that it has opened without them, and join again.
 func (d *Double) dismiss(ctx context.Context, gathering int32) error {
 	listing, err := d.s.Children(ctx, d.path)
 	if err != nil && !errors.Is(err, session.ErrNoNode) {
@@ -542,10 +549,13 @@ func (r *Round) Path() string { return znode.Join(r.d.roundPath(r.number), r.nam
 // member has left nevertheless, and the other members do not wait for it. To wait for them, Leave
 // can be called again.
 //
-// The member that joined first keeps its znode until all other members have left. It always waits
-// for the last of the members that remain. The other members delete their znodes and wait for the
-// first member. So the departure of the first member wakes all members that still wait. The
-// departure of another member wakes at most one member.
+// The member that joined first keeps its znode until all other members have left. Of the members
+// that remain, it always waits for the one that joined last. The other members delete their znodes
+// and wait for the first member. So the departure of the first member wakes all members that still
+// wait. The departure of another member wakes at most one member.
+//
+// If the first member has gone before the others, for example because it died, the leaving members
+// wait for the earliest member that remains. The departure of that member then wakes all of them.
 func (r *Round) Leave(ctx context.Context) error {
 	err := r.leave(ctx)
 	if err != nil {

@@ -14,9 +14,11 @@ import (
 
 // movable returns a client that is connected to a follower, the index of this follower, and the
 // index of the only other server to which the client can connect. That server is the other follower
-// or, if toLeader is true, the leader. The tests use both, because a read after a sync is fresh at
-// a follower but may be stale at the leader: the leader may reply to a sync before it has applied
-// all that it has committed.
+// or, if toLeader is true, the leader.
+//
+// The tests run with each of these two servers. A read after a sync is fresh at a follower, but may
+// be stale at the leader: the leader may reply to a sync before it has applied all that it has
+// committed. So only a run with the leader can detect that the package wrongly relies on a sync.
 func movable(w *world, toLeader bool) (c *recipetest.Client, at, next int) {
 	if !toLeader {
 		return w.OnFollower()

@@ -178,14 +178,15 @@ func (c *Counter) prepare(ctx context.Context) {
 	}
 }
 
-// load creates the counter's znode and the handle's znode, the ledger, if they do not exist. Then
-// it reads the value.
+// load creates the counter's znode and the ledger's znode if they do not exist, and then reads the
+// value. Because of this order, a later write detects that another client has deleted the counter's
+// znode and created it again. The version of the counter's znode cannot show this, because the new
+// znode may have the same version as the old one.
 //
-// The ledger's znode is a child of the counter's znode, and ZooKeeper deletes no znode that has a
-// child. So nobody can replace the counter's znode while the ledger's znode exists. A write fails
-// if the ledger's znode is gone. Therefore load reads the counter's znode only after the ledger's
-// znode was created. If the counter's znode is replaced after this read, the next write fails, even
-// if the new znode has the same version as the znode that load has read.
+// The ledger's znode shows it. This znode is a child of the counter's znode, and ZooKeeper deletes
+// no znode that has a child. So a client that replaces the counter's znode has to delete the
+// ledger's znode first, and then the next write fails. A replacement before the creation of the
+// ledger's znode would not be detected. Therefore load reads the value only after this creation.
 func (c *Counter) load(ctx context.Context) error {
 	c.known, c.sure = false, false
 	for {

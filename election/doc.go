@@ -77,9 +77,9 @@
 //
 // # Not guaranteed
 //
-// An observer may miss a leader that was soon replaced. It may see a leader whose client has not
-// yet detected its loss. It may also see a leader whose lease has lapsed, until the servers expire
-// the session.
+// An observer may miss a leader that was soon replaced. It may see a new leader before that
+// leader's own client has detected that it was elected. If a leader's lease has lapsed, the
+// observer may still see this leader until the servers expire the leader's session.
 //
 // # Session loss
 //

@@ -56,8 +56,9 @@ const suffix = "latch-"
 func newQueue(s *session.Session, path string) *lockqueue.Queue {
 	return &lockqueue.Queue{Session: s, Dir: path, Name: "election", Invalid: session.CheckPath(path), Naming: lockqueue.Naming{
 		Exclusive: []string{suffix, "lock-", "__lock__"},
-		// Release marks are off. A mark changes the znode's data, and this change uses up the watch
-		// of a Curator LeaderLatch, which would then not notice the deletion of the znode.
+		// Silent means that a leader that resigns only deletes its znode. Without Silent, it could
+		// also change the znode's data (the release mark). This change would use up the watch of a
+		// Curator LeaderLatch, which would then not notice the deletion.
 		Silent: true,
 	}}
 }

@@ -13,10 +13,10 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A lease proves nothing unless the servers run ZooKeeper. So Campaign fails on servers of any
-// other kind, and Run does not retry endlessly. In this test, as in ClickHouse Keeper, the servers
-// give the sessions no password. From this, the session recognizes that the servers do not run
-// ZooKeeper.
+// In this test, the servers give the session no password, like the servers of ClickHouse Keeper.
+// From the missing password, the session recognizes that the servers do not run ZooKeeper. On such
+// servers a lease proves nothing, because the proof that leases are safe was derived from
+// ZooKeeper's sources. So Campaign fails, and Run does not retry endlessly.
 func TestNoLeaderOnAServerThatIsNotZooKeeper(t *testing.T) {
 	recipetest.RunOn(t, zktest.Options{NoResume: true}, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()

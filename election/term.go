@@ -127,8 +127,9 @@ func (t *Term) run(ctx context.Context, f func(context.Context, *Term) error) (o
 // termKey is the context key for the list of terms.
 type termKey struct{}
 
-// The type `terms` is an entry in a linked list of terms. The next entries have the terms of the
-// context that was passed to Campaign or Bind.
+// The type `terms` is an entry in a linked list of terms. Campaign and Bind store such a list in
+// the context of a term: first the term itself, then the list of the context that was passed to
+// Campaign or Bind.
 type terms struct {
 	*Term
 	more *terms

@@ -3,8 +3,9 @@
 //
 // # Usage
 //
-// With a database, each resource has a guard row, which stores the largest token. Work in a
-// transaction that first locks this row and stores the new token in it:
+// With a database, each resource has a guard row, which stores the largest token. Table.Do begins a
+// transaction, locks this row in it, and stores the new token in the row. Then it calls a function
+// that writes the data in the same transaction:
 //
 //	accounts := fence.Table{DB: db} // PostgreSQL, table "fence"; see Table.Create
 //	err := mutex.Do(ctx, func(ctx context.Context, g *lock.Grant) error {

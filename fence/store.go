@@ -10,12 +10,11 @@ import (
 // condition. The Store decides where it keeps the token of the [Value]: with the data, or in the
 // metadata.
 type Store interface {
-	// Load returns the value and a version. The version must differ after each
-	// change. If the value does not exist, Load returns the zero Value and the
-	// version "". Load must return the latest write. Otherwise Update passes
-	// old data to its function, or reports an old token in a [StaleError].
-	// Even then, Update does not overwrite a later write: Swap writes nothing,
-	// and Update tries again.
+	// Load returns the value and a version. The version must differ after each change. If the value
+	// does not exist, Load returns the zero Value and the version "". Load must return the latest
+	// write. If Load returns an earlier write, Update passes old data to its function, or reports
+	// an old token in a [StaleError]. But Update never overwrites a later write: the version from
+	// Load is old too, so Swap writes nothing, and Update tries again.
 	Load(ctx context.Context) (v Value, version string, err error)
 	// Swap writes the value if the version is still the given one, in one
 	// atomic step, and reports whether it did. After an error the outcome is

@@ -344,7 +344,10 @@ func cutAtEachMessage(t *testing.T, where string, stays bool) {
 	commits, unknown, lost := 0, 0, 0
 	for at := int64(1); ; at++ {
 		// Each transaction has a new resource without a guard row. This is the more difficult case
-		// for Do, because no other transaction can lock the new row while it is not visible yet.
+		// for Do. After a COMMIT that failed, Do must wait until the transaction has ended. If the
+		// transaction found a guard row, Do waits for the lock on that row. But a row that the
+		// transaction has created is not visible to others before the end of the transaction, so
+		// they cannot lock it. In this case, Do waits because it tries to create the same row.
 		resource := fmt.Sprint("account ", at)
 		data := fmt.Sprint("of ", at)
 		c := &cut{at: at, where: where, stays: stays}
@@ -391,8 +394,9 @@ func cutAtEachMessage(t *testing.T, where string, stays bool) {
 }
 
 // A COMMIT that was sent can still be in transit when the client reads the guard row. The read then
-// waits until the transaction has ended. It waits even if the transaction has created the guard
-// row, although no other transaction can see this row yet.
+// waits until the transaction has ended. In this test, the guard row existed before the
+// transaction, or the transaction has created it. In the second case, no other transaction can see
+// the row yet, but the read still waits.
 //
 // Covers F4.
 func TestTableWaitsForTheLostTransaction(t *testing.T) {
@@ -438,8 +442,8 @@ func lateCommit(t *testing.T, d *database, commit bool) {
 			return err
 		})
 	}()
-	// Wait until the transaction waits for the advisory lock that the test holds, and Do's read of
-	// the guard row waits for the transaction.
+	// The loop ends when two statements are blocked: the COMMIT by the advisory lock that the test
+	// holds, and Do's read of the guard row by the transaction.
 	for d.waiting(t) < 2 {
 		select {
 		case err := <-result:
@@ -466,8 +470,8 @@ func lateCommit(t *testing.T, d *database, commit bool) {
 func TestTableDoesNotGuess(t *testing.T) {
 	d := startDatabase(t)
 	err := d.table.Do(t.Context(), "account", 5, func(ctx context.Context, tx *sql.Tx) error {
-		// The documentation of Do forbids this commit. Here the commit has the effect of a lost
-		// reply.
+		// The documentation of Do forbids this commit. After it, Do's own commit returns an error,
+		// although the transaction is committed. A lost reply to COMMIT has the same effect.
 		if err := tx.Commit(); err != nil {
 			return err
 		}

@@ -128,8 +128,9 @@ func (m *Membership) ended(effect session.Outcome, err error) error {
 	return &session.RequestError{Op: "update", Path: m.group.path, Outcome: effect, Err: err}
 }
 
-// The method `replace` begins to remove the old incarnation and returns the next one. If this
-// removal fails, the removal is repeated when the next incarnation is removed.
+// The method `replace` returns a new incarnation for the given znode, and begins to remove the old
+// one in the background. If that removal fails, it is repeated later: the method `remove` of the
+// new incarnation removes the old one first.
 func (m *Membership) replace(old *incarnation, node recipe.Node) *incarnation {
 	recipe.Detach(m.group.session, func(ctx context.Context) error { return old.remove(ctx, m.group.session) })
 	return newIncarnation(node, old)
@@ -177,9 +178,8 @@ func (m *Membership) Leave(ctx context.Context) error {
 	case err = <-removed:
 	case <-ctx.Done():
 		if err = context.Cause(ctx); errors.Is(err, ErrLeft) {
-			// The function that was passed to Run has called Leave with the context that Run gave
-			// it. Run has ended this context, because the znode is deleted. So the result of the
-			// deletion arrives soon.
+			// Run ends the context of its function with ErrLeft when Leave was called and the znode
+			// is gone. So ctx comes from Run, and the result of the deletion arrives soon.
 			err = <-removed
 		}
 	}

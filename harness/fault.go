@@ -101,8 +101,9 @@ func Draw(seed uint64, env *Env, faults []Fault, length time.Duration, intensity
 		}
 		s := f.Draw(r, env)
 		s.Fault, s.At = f.Name(), at.Round(time.Millisecond)
-		// Leave out a fault that would end after the plan, because the end of the plan would cut it
-		// short. After each fault has had its turn, such a fault ends the loop instead.
+		// Do not add a fault that would still be active at the end of the plan, because that end
+		// would cut the fault short. If this was the first turn of the fault, continue with the
+		// next fault. Otherwise end the loop.
 		if s.At+s.For > length && n < len(turns) {
 			continue
 		} else if s.At+s.For > length {
@@ -116,7 +117,9 @@ func Draw(seed uint64, env *Env, faults []Fault, length time.Duration, intensity
 	return plan
 }
 
-// shortestGap is the least length that Draw assumes for a fault when it computes the start of the
-// next fault. The fault session-close, for example, has no length, because it is over immediately.
-// Between two faults, the method `again` of the nemesis waits for shortestGap.
+// shortestGap has two uses:
+//   - Draw computes the start of the next fault from the length of the previous one. If that length
+//     is smaller than shortestGap, Draw takes shortestGap instead. For example, the fault
+//     session-close has no length, because it is over immediately.
+//   - The method `again` of the nemesis waits for shortestGap between two faults.
 const shortestGap = 500 * time.Millisecond

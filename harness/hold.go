@@ -71,10 +71,10 @@ func (h *Hold) End() bool {
 	return h.released
 }
 
-// Release calls f, which releases the grant, and returns the error of f. The hold ends when the
-// grant's context ends. The end of the context is a part of the release, because the context must
-// end before another client can be granted the same object. Use End for grants whose contexts end
-// only on a loss.
+// Release calls f, and returns the error of f. The function f releases the grant, and so ends the
+// grant's context. The hold ends when this context ends, and not when Release or f returns. The end
+// of the context is a part of the release, because the context must end before another client can
+// be granted the same object. Use End for grants whose contexts end only on a loss.
 func (h *Hold) Release(f func() error) error {
 	h.c.env.holds.mu.Lock()
 	h.released = h.released || h.grant.Err() == nil

@@ -69,9 +69,10 @@ func (r *Result) Killed(m Mutant) bool {
 	return found
 }
 
-// The method `exposed` reports whether a property in m.Violates has exposure: outside the envelope,
-// where the property is not promised, it did not hold for some time. The mutant may have caused
-// this, but it does not count as a violation.
+// The method `exposed` reports whether a property in m.Violates has exposure. A property has
+// exposure if it did not hold for some time under conditions for which it is not promised (outside
+// the envelope). The mutant may have caused this. But exposure is not a violation, so it does not
+// kill the mutant.
 func (r *Result) exposed(m Mutant) bool {
 	for _, id := range m.Violates {
 		if one, judged := r.Of(id); judged && one.Exposure > 0 {

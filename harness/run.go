@@ -310,7 +310,8 @@ func (r *run) judge(ctx context.Context, start time.Time, plan Plan) (*Result, e
 }
 
 // Check judges a history by the checkers and guards of s, and by the checkers that every run gets.
-// It omits the checks of a run that need more than the history, for example the logs of servers.
+// Some checks of a run need more than the history, for example the logs of servers. Check omits
+// them.
 func Check(ctx context.Context, s Scenario, h *history.History) []checker.Result {
 	evidence := checker.FaultsHadEffect()
 	if len(s.Faults) == 0 {

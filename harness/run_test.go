@@ -663,8 +663,9 @@ func TestWhatFollowsASlowFaultIsPutOff(t *testing.T) {
 	}
 }
 
-// Regression: the injection of a fault was slow. The fault was then active for its planned length,
-// but the next fault was not delayed, so the two overlapped.
+// In this test, the injection of a fault takes one second. The fault is then active for its planned
+// length, so it ends one second late, and the next fault must be delayed too. Regression: the next
+// fault was not delayed, so the two overlapped.
 func TestFaultsThatThePlanKeepsApartDoNotMeet(t *testing.T) {
 	ty := newToy()
 	ty.Faults = append(ty.Faults, slow{takes: time.Second, stands: true})

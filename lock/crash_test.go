@@ -84,8 +84,9 @@ func TestBrokenCallLeavesNoNode(t *testing.T) {
 }
 
 // This test makes each call again and again. The n-th time, it cancels the call just before the
-// call's n-th wait. The cancelled call leaves no znode. If the call abandons a request, for example
-// a create, the abandoned request must not be sent after the request that undoes its effect.
+// call's n-th wait. The cancelled call leaves no znode. It may abandon a request before the request
+// is sent, for example a create, and then send a request that undoes it, for example a delete. If
+// the abandoned create were sent after the delete, its znode would remain.
 //
 // Covers L4.
 func TestCallCancelledBetweenTwoStepsLeavesNoNode(t *testing.T) {

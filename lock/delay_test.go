@@ -37,7 +37,8 @@ func TestDelayOutlivesTheContainer(t *testing.T) {
 	}
 }
 
-// The mark of the last holder is in the znode `delay` below the path of the lock. In this test a
+// With Options.Delay, each holder leaves a mark, which shows the next contender whether the holder
+// vanished. The mark is the data of the znode `delay` below the path of the lock. In this test a
 // client deletes this znode while the lock is held. The lock can still be released and acquired
 // again.
 //

@@ -106,7 +106,7 @@
 //	<path>/<id>-lock-<number>             a contender of a Mutex
 //	<path>/<id>-__WRIT__<number>          a writer, or a downgraded writer if its data has been set
 //	<path>/<id>-__READ__<number>          a reader
-//	<path>/delay                          the holder until it releases (Options.Delay); persistent
+//	<path>/delay                          the mark for Options.Delay (see below); persistent
 //	<path>                                the znode of an Exclusive
 //	<path>/locks/<id>-lock-<number>       a contender that waits at a Semaphore
 //	<path>/leases/<id>-lease-<permits>    a holder of permits
@@ -115,6 +115,10 @@
 // Directories are created when they are needed. They are containers, which the servers delete some
 // time after their last child is gone. Txn of a Mutex or of a writer may overwrite the data of the
 // znode at path, so store no data there.
+//
+// With Options.Delay, the data of <path>/delay names the znode of the holder (for an RWMutex, of
+// the writer) until the holder releases. If a contender finds there the name of a znode that is
+// gone, the contender waits for the delay.
 //
 // Znodes of Curator's InterProcessMutex and InterProcessReadWriteLock, and of kazoo's Lock,
 // ReadLock and WriteLock, count as contenders if they are on the same path. The reverse depends on

@@ -67,9 +67,9 @@ func unlocked(g *lock.Grant, err error) error {
 	return g.Unlock(context.Background())
 }
 
-// A call whose context has already ended makes no request. Bug, as in etcd#10111: such a call
-// created a contender and deleted it again. Meanwhile another client got ErrLocked, although no
-// client held the lock.
+// A call whose context has already ended makes no request. Regression: such a call created a
+// contender and deleted it again. Meanwhile another client got ErrLocked, although no client held
+// the lock. The bug etcd#10111 is similar.
 //
 // Covers L4.
 func TestCallWithAnEndedContextMakesNoRequest(t *testing.T) {

@@ -61,8 +61,9 @@ func waiting[T any](t *testing.T, c <-chan result[T]) {
 	}
 }
 
-// A release wakes only the next contender. The test checks the requests that each contender of a
-// Mutex sends. After a release, neither the next contender nor the one behind it sends a request.
+// The test checks the requests that each contender of a Mutex sends. A release wakes only the next
+// contender, which then holds the lock without a further request. The contender behind it sends no
+// request either.
 //
 // Covers L5.
 func TestRequestsOfAMutex(t *testing.T) {

@@ -52,8 +52,9 @@ func TestCapacityChangesUnderAnAcquire(t *testing.T) {
 				c := w.Client()
 				// The first Acquire creates the semaphore's znodes.
 				ok(t, recipetest.Must(semaphore(c, 3).Acquire(ctx, 1)).Unlock(ctx))
-				// TryAcquire detects the change by the version of the capacity's znode. The version
-				// of the new znode is 0, so give the old znode another version.
+				// TryAcquire detects the change by the version of the capacity's znode. In the case
+				// "deleted", the znode is created again, with the version 0. So give the znode
+				// another version before TryAcquire reads it.
 				if name == "deleted" {
 					ok(t, semaphore(w.Admin(), 3).SetCapacity(ctx, 3))
 				}
@@ -101,8 +102,10 @@ func TestTxnAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 			for i := range 10 {
 				recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 					c, at, behind := w.OnFollower()
-					// In half of the runs, the server that is behind is the leader. Unlike a
-					// follower, the leader answers a sync before it has applied the transaction.
+					// After the reply is lost, the client moves to a server that has not applied
+					// the transaction yet. In half of the runs, this server is the leader. A sync
+					// does not help there: unlike a follower, the leader answers a sync at once, so
+					// a read after the sync can miss the transaction.
 					if i%2 == 0 {
 						c, at, behind = onFollowerOrLeader(w)
 					}

@@ -21,8 +21,8 @@ import (
 // permits, the capacity, is stored in ZooKeeper and can be changed.
 //
 // One znode in the directory <path>/leases, the permit znode, represents all permits of a grant.
-// The directory has the same name as in Curator's semaphore. These leases are not the lease of a
-// session.
+// The directory has the same name as in Curator's semaphore. The name has nothing to do with the
+// lease of a session.
 //
 // Contenders wait in a lock queue, which is called the gate. Only the first contender reads how
 // many permits others hold. It takes its own permits in the same transaction in which it leaves the
@@ -175,11 +175,11 @@ func (m *Semaphore) pass(ctx context.Context, first *lockqueue.Place, permits in
 
 // The type `seen` is the state of the permits, as the first contender at the gate has read it.
 //
-// It is harmless if the server that answers the read lags. The server shows a contender as the
-// first one only after it has applied the transactions in which the earlier contenders passed the
-// gate. So no permit znode is missing from the server's answer. The answer may still count a permit
-// that has already been released. In that case fewer permits are granted than possible, and never
-// too many.
+// The server that answers the read may be behind. This is harmless. The server shows a contender as
+// the first one only after it has applied the transactions in which the earlier contenders passed
+// the gate. So no permit znode is missing from the server's answer. The answer may still count a
+// permit that has already been released. In that case fewer permits are granted than possible, and
+// never too many.
 type seen struct {
 	capacity int
 	version  int32 // version of the capacity's znode

@@ -260,7 +260,8 @@ func TestTransactionOfAnExclusiveDoesNotOutliveIt(t *testing.T) {
 }
 
 // Txn adds ops that guard the transaction. If a server refuses one of these ops, the error has no
-// index. Otherwise the caller would mistake the index for that of one of its own ops.
+// index. If the error had an index, the caller would mistake it for the index of one of the
+// caller's own ops.
 func TestErrorOfATransactionDoesNotNumberItsGuard(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()

@@ -125,9 +125,9 @@ func TestServerThatIsBehind(t *testing.T) {
 					}
 					w.Lag(leader, 2*time.Second)
 					c.then(t, q, func(less int) {
-						// Delete the queue and repeat the puts and takes, so that the new queue has
-						// the versions and names of the old one. Omit `less` puts of priority 0,
-						// and their takes.
+						// Delete the queue and repeat the puts and takes, so that the new queue
+						// gets the versions and names of the old one. Omit `less` puts of priority
+						// 0, and their takes: the case itself makes these puts later.
 						recipetest.Check(t, other.DeleteAll(t.Context(), path))
 						n := 1
 						if used {

@@ -167,11 +167,13 @@ func (c *Claim[T]) expire() {
 	}
 }
 
-// finish ends the claim by the transaction f. If ctx ends meanwhile, f continues, and the outcome
-// is Indeterminate. The claim is over if f succeeds or if the outcome is Indeterminate.
+// finish ends the claim by the transaction f. If ctx ends after f was started, f continues, and the
+// outcome is Indeterminate. The claim is over if f succeeds or if the outcome is Indeterminate.
 //
-// If ctx ends before f begins, the outcome is `late`. If `late` is Indeterminate, the claim is over
-// in this case too, and the method `lapsed` gives the item back.
+// If ctx ends before f is started, f does not run, and the parameter `late` is the outcome. If
+// `late` is session.Failed, the claim continues. If `late` is session.Indeterminate, the claim is
+// over, and the method `lapsed` gives the item back. This outcome is Indeterminate because finish
+// does not wait for the method `lapsed`.
 func (c *Claim[T]) finish(ctx context.Context, op string, late session.Outcome, f func(context.Context) error) error {
 	ctx, cancel := c.bound.Unbind(ctx)
 	defer cancel()
@@ -213,8 +215,9 @@ func (c *Claim[T]) revoked(n int, err error) error {
 // outcome of the error is `late`.
 //
 // If the claim's context has ended, the method fails without waiting for c.turn. Such a wait might
-// last forever: another call keeps c.turn if the session ended before that call's detached work
-// began.
+// last forever. A call that has taken c.turn does its work on a goroutine of the session (detached
+// work), and this work ends the turn. If the session ends before the work begins, the work never
+// runs, and c.turn stays taken.
 func (c *Claim[T]) take(ctx context.Context, late session.Outcome) error {
 	err := c.turn.Take(ctx, c.ctx)
 	if cause := context.Cause(c.ctx); cause != nil {
@@ -248,11 +251,13 @@ func (c *Claim[T]) lost(cause error) {
 func (c *Claim[T]) lapsed() {
 	cause := context.Cause(c.hold.Context())
 	released := recipe.Detach(c.q.raw.s, func(ctx context.Context) error {
-		// Another call may have sent a transaction that ends the claim. So wait for c.turn until
-		// that transaction is answered. If the answer says that the claim has ended, c.over is
-		// true. Otherwise the outcome of that transaction may be unknown. To give the item back is
-		// safe even then: after another consumer has claimed the item, that transaction can no
-		// longer be applied.
+		// Another call may have sent a transaction that ends the claim, for example an Ack. That
+		// call keeps c.turn until the transaction is answered, so wait for c.turn. If the answer
+		// says that the transaction has ended the claim, c.over is now true. Otherwise give the
+		// item back, even if the outcome of the transaction is unknown. This is safe. If the
+		// transaction was applied, the claim is gone, and unclaim changes nothing. If it was not
+		// applied, it can no longer be applied after another consumer has claimed the item, because
+		// the item's znode then has another version.
 		if err := c.turn.Take(ctx, ctx); err != nil {
 			return err
 		}

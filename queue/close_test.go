@@ -79,7 +79,8 @@ func TestClaimOutlivesClose(t *testing.T) {
 	})
 }
 
-// A claim of a closed queue ends with its session. A consumer that waits then gets the item.
+// A claim of a closed queue ends when the session of the claim ends. Then a consumer that is
+// waiting for an item gets the claimed item.
 //
 // Covers Q6, Q11.
 func TestItemOfAClosedQueueIsOfferedWhenItsSessionEnds(t *testing.T) {

@@ -40,8 +40,8 @@ func TestWaitingForADelayedItemCostsFewRequests(t *testing.T) {
 }
 
 // The delayed items of one second are stored below one znode, their slot. In this test, another
-// program has created a znode in a slot, so the slot cannot be deleted. Waiting consumers still do
-// not poll.
+// program has created a znode in a slot. So the slot cannot be deleted, and remains due.
+// Nevertheless, a waiting consumer does not read it all the time, but only about once a second.
 func TestForeignNodeAmongDelayedItemsCostsFewRequests(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, r := newQueue(w, queue.Options[string]{})

@@ -69,8 +69,9 @@ func (q *raw) get(ctx context.Context, n int, claim bool) ([]item, error) {
 			stop(watches)
 			return items, err
 		}
-		// A slot that is due may give no item: another consumer may have moved the items, or the
-		// znodes may not contain items. So do not check again at once.
+		// A slot that is due may give no item: perhaps another consumer has moved the items, or the
+		// znodes in the slot contain no items. So wait for the time promoteInterval before the next
+		// attempt, unless a watch fires first.
 		if now := time.Now(); !due.IsZero() && !due.After(now) {
 			due = now.Add(promoteInterval)
 		}

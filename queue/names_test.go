@@ -199,13 +199,14 @@ func TestClaimDeletedWhileItIsMade(t *testing.T) {
 	})
 }
 
-// Claim does not return a claim whose znode is gone. In this test, a client deletes a claim, and a
-// second session claims the item. The second session has not written the item's znode yet, so this
-// znode has the same version for both claims. The first claimer has not noticed the deletion. It
-// ends its own claim, and thereby deletes the second claim.
+// Claim does not return a claim whose znode is gone. In this test, a first session claims an item,
+// and a client deletes the znode of this claim. Then a second session claims the item: it has
+// created its claim's znode, but has not written the item's znode yet. So the item's znode has the
+// same version for both claims. The first session has not noticed the deletion. It ends its claim,
+// and thereby deletes the claim's znode of the second session, which has the same path.
 //
-// Regression: Claim then returned the second claim, although its znode was gone. So a third
-// consumer could claim the item too.
+// Regression: the Claim of the second session then returned its claim, although the claim's znode
+// was gone. So a third consumer could claim the item too.
 //
 // Covers Q7.
 func TestClaimEndedBeforeItsItemIsSet(t *testing.T) {

@@ -113,28 +113,28 @@ func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
 	return items, nil
 }
 
-// register reads how many times an item was claimed. It also ensures that the item's znode has a
-// different version during each claim. If the claim is gone, the item's field `attempts` stays
-// zero.
+// register completes a new claim, the claim on the item `it`. It reads how many times the item was
+// claimed. It also ensures that the item's znode has a different version during each claim. If the
+// new claim is gone, the item's field `attempts` stays zero.
 //
 // The version distinguishes claims, because all claims on an item have the same name. Suppose that
-// a client deletes a claim, and another session claims the item before the first claimer has
-// noticed. When the first claimer ends its claim, it must not end the second claim. So each
-// transaction that ends a claim checks the version.
+// a client deletes an earlier claim, and the new claim is made before the earlier claimer has
+// noticed the deletion. When the earlier claimer ends its claim, it must not end the new claim. So
+// each transaction that ends a claim checks the version.
 //
-// To get a new version, register writes the data of the item's znode again before the claim is
-// granted. The first claim on a znode needs no new version.
+// To change the version, register writes the data of the item's znode again before the new claim is
+// granted. The first claim on a znode does not need this.
 //
-// Before register writes, a later claim may have replaced the claim of `it`, and may have been
-// granted. Then register must not write, because the new version would make the Ack of the later
-// claim fail. So register reads the version, and then checks that the claim of `it` exists. It
-// writes only if the version is still the same.
+// Before register writes, a later claim may have replaced the new claim, and may have been granted.
+// Then register must not write, because the Ack of the later claim would fail if the version
+// changed. So register reads the version, and then checks that the new claim exists. It writes only
+// if the version is still the same.
 //
-// Until the item's znode has its new version, an earlier claimer can still end the claim of `it`.
-// So the transaction that writes the item's znode also writes the claim's znode, and fails if the
-// claim's znode is gone. If a later claim has replaced the claim of `it`, the transaction may
-// succeed, but its result has the czxid of the later claim. This czxid differs from the token of
-// `it`, so the field `attempts` stays zero.
+// Until register has changed the version, an earlier claimer can still end the new claim. So the
+// transaction that writes the item's znode also writes the claim's znode, and fails if the claim's
+// znode is gone. If a later claim has replaced the new claim, the transaction may succeed, but its
+// result has the czxid of the later claim. This czxid differs from the token of `it`, so the field
+// `attempts` stays zero.
 func (q *raw) register(ctx context.Context, it *item) error {
 	for {
 		stat, err := q.s.Exists(ctx, q.itemPath(*it))

@@ -69,9 +69,10 @@ type fetchJob struct {
 }
 
 // A txnJob contains ops to apply in one transaction. If `build` is not nil, the batcher calls this
-// function to get the ops, after it has created the ledger znode. If the queue is deleted after the
-// creation of the ledger znode, the ledger znode is gone too. So the transaction fails, even if a
-// new queue exists by then.
+// function to get the ops. Before that, it creates its ledger znode, unless it already has one. The
+// transaction also sets the ledger znode, and fails if the ledger znode is gone. If another client
+// deletes the queue after the ledger znode was created, the ledger znode is deleted too. So the
+// transaction fails, even if a new queue exists by then.
 type txnJob struct {
 	ops   []session.Op
 	build func(ctx context.Context) ([]session.Op, error)
@@ -325,8 +326,9 @@ func (q *raw) renew(ctx context.Context) error {
 // everything must be read again.
 //
 // The versions in the checks are not enough, because a queue that was deleted and created again may
-// have the same versions. Therefore the data must have been read while the ledger znode existed.
-// The transaction then proves that this znode still exists.
+// have the same versions. But a client that deletes the queue also deletes the ledger znode. So the
+// data must have been read while the ledger znode existed, and the transaction proves that this
+// znode still exists.
 func (q *raw) confirm(ctx context.Context, checks []session.Op) error {
 	if !q.takeLedger.Made() {
 		return q.renew(ctx)

@@ -28,8 +28,8 @@ import (
 // item that is put back in its place. The other is a slot of delayed items: if the slot is deleted
 // and created again, its numbers begin at 0 again.
 //
-// If the call that put the items was a part of a trace, the items also have a tag. The tag says
-// which span of the trace put them.
+// The tag can also say which span of a trace put the items: see withOrigin. If the call that put
+// them was a part of a trace, the name has a tag in all cases, not only in those two.
 type run struct {
 	seq         znode.Seq
 	first, last int

@@ -87,9 +87,10 @@ func (w *waiter) leave() {
 // changed then. After listen, the caller must try once more to get an item before it waits. If
 // `due` is not zero, the caller must also try at that time.
 //
-// The op that the method `ring` returns fires the first of these watches. So no transaction with
-// this op is missed: if the transaction is applied before the watch is set, the reads that follow
-// return its changes.
+// The first watch that listen sets is on the data of the znode at q.itemsDir. The op that the
+// method `ring` returns sets this data. So the caller misses no transaction with this op. If the
+// transaction is applied after the watch was set, the watch fires. If it was applied before that,
+// all reads after the watch was set return its changes.
 func (q *raw) listen(ctx context.Context) (watches []*session.Watch, due time.Time, err error) {
 	defer func() {
 		if err != nil {

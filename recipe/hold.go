@@ -48,9 +48,11 @@ func (h *Hold) Describe(name string, token int64, origin string) {
 // Without Expect, Grant can take one round trip longer.
 func (h *Hold) Expect() { h.inside.Expect() }
 
-// Grant waits until the lease stands. From then on, the context of the hold ends before anybody
-// else can be granted what the hold covers. Call Grant when the recipe has found that it is the
-// znode's turn. If ctx or the hold ends first, Grant returns the cause, and nothing is held.
+// Grant waits until the session has a lease, which is the proof that the servers cannot have
+// expired the session yet. After Grant has returned nil, the context of the hold ends before
+// anybody else can be granted what the hold covers. Call Grant when the recipe has found that it is
+// the znode's turn. If ctx ends during this wait, or the hold has ended, Grant returns the cause,
+// and nothing is held.
 func (h *Hold) Grant(ctx context.Context) error { return h.inside.Grant(ctx) }
 
 // Context returns a context that ends as soon as it is not certain that the session still has
@@ -82,13 +84,13 @@ func (h *Hold) Bind(ctx context.Context) context.Context { return h.inside.Bind(
 // context of Bind is unsuitable for this wait, because the release itself ends that context. Call
 // the returned function when the wait is over.
 //
-// Unbind returns ctx itself if ctx has ended, or if ctx is not derived from a context of Bind.
-// Otherwise, the returned context has the deadline of ctx, and ends when ctx ends. There is one
-// exception: if the end of the hold ends ctx, the returned context continues. It then ends at its
-// deadline, or when the context that was passed to Bind ends.
+// Unbind returns ctx itself if ctx has already ended, or if ctx neither is a context of Bind nor is
+// derived from one. Otherwise, the returned context has the deadline of ctx, and ends when ctx
+// ends. There is one exception: if ctx ends because the hold ends, the returned context continues.
+// It then ends at its deadline, or when the context that was passed to Bind ends.
 //
-// If ctx comes from context.WithoutCancel, the end of the hold does not end ctx. Then the context
-// that was passed to Bind does not limit the wait.
+// The end of the hold does not end a ctx that comes from context.WithoutCancel. So for such a ctx
+// the exception never applies, and the context that was passed to Bind does not limit the wait.
 func (h *Hold) Unbind(ctx context.Context) (context.Context, context.CancelFunc) {
 	return h.inside.Unbind(ctx)
 }

@@ -50,7 +50,7 @@ func NewLedger(s *session.Session, dir, kind string) *Ledger {
 //
 //   - ctx or the session ended during the call.
 //   - Another client deleted the ledger's znode.
-//   - A server's answer proved nothing.
+//   - A server answered with an error that does not show whether the transaction was applied.
 //   - A server refused the transaction after an earlier reply was lost.
 //
 // After an Indeterminate error, the ledger no longer uses its znode: the znode remains until the

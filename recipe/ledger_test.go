@@ -141,8 +141,9 @@ func TestLostLedgerIsRecreated(t *testing.T) {
 	})
 }
 
-// An error of the ledger itself is not a MultiError. Otherwise the caller would conclude that its
-// own first op had failed.
+// An error that concerns the ledger's own znode contains no MultiError. The ledger's own op comes
+// before the caller's ops, so a MultiError would have the index 0. The caller would take this index
+// for the index of its own first op.
 func TestLedgerErrorIsNoErrorOfTheOps(t *testing.T) {
 	spoil := map[string]func(t *testing.T, w *recipetest.World, c *recipetest.Client, mark string) session.Outcome{
 		"deleted after a lost reply": func(t *testing.T, w *recipetest.World, c *recipetest.Client, mark string) session.Outcome {

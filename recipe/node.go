@@ -127,8 +127,8 @@ func (c *Creation) Abandon() {
 		select {
 		case <-c.done:
 		case <-time.After(c.s.Timeout() / 4):
-			// The answer may never come. So remove the parents while Session.Close still waits,
-			// which it does for at most a third of the session timeout.
+			// The answer may never come, and Session.Close waits for this function, but for at most
+			// a third of the session timeout. So remove the parents earlier, after a quarter.
 			c.removeParents()
 			<-c.done // closed at the end of the session at the latest
 		}
@@ -178,8 +178,10 @@ func (c *Creation) run() {
 	}
 }
 
-// create makes one attempt. The zxid of the reply is the znode's czxid, because servers apply and
-// answer one transaction after the other (docs/decisions/0001-lease.md).
+// The method `create` makes one attempt to create the znode. The reply has the zxid of the last
+// transaction that the server has applied. This transaction is the create itself, because a server
+// makes the reply to a write before it applies the next one (docs/decisions/0001-lease.md). So the
+// zxid of the reply is the znode's czxid.
 func (c *Creation) create(ctx context.Context) error {
 	path, err := engine.Of(c.s).Create(ctx, c.path, c.data, int32(c.mode), &c.trace)
 	if err == nil {

@@ -404,8 +404,10 @@ func TestMissingChrootFailsCreates(t *testing.T) {
 	})
 }
 
-// CreateParents succeeds even if the session has no permission to create znodes in one of the
-// parents, as long as nothing is missing there. See CURATOR-728 and CURATOR-715.
+// CreateParents needs the permission to create znodes below a parent only if it has to create a
+// znode there. In this test, the session lacks this permission for /org. CreateParents succeeds
+// below /org/app, which exists, and fails below /org/other, which it would have to create. See
+// CURATOR-728 and CURATOR-715.
 func TestParentsThatExistNeedNoPermission(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		owner := w.Client(func(o *session.Options) { o.Auth = []session.Auth{{Scheme: "digest", Data: []byte("admin:secret")}} })

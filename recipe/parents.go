@@ -11,13 +11,13 @@ import (
 )
 
 // WithParents calls the function `create`, which creates a znode at path. If parents are missing,
-// WithParents creates them, like [CreateParents], and calls `create` again. The function `create`
-// must return session.ErrNoNode only if a parent of path is missing.
+// WithParents creates them as containers, like [CreateParents], and calls `create` again. The
+// function `create` must return session.ErrNoNode only if a parent of path is missing.
 //
-// If WithParents returns an error, the session deletes the parents that it has created, in the
-// background. The reason is that servers before version 3.10 keep a container that never had a
-// child. Parents that are in use remain: if the connection was lost, `create` may have been applied
-// although it returned an error.
+// If WithParents returns an error, the session deletes the parents that WithParents has created, in
+// the background. Servers before version 3.10 would not delete them, because they keep a container
+// that never had a child. Parents that are in use remain: if the connection was lost, `create` may
+// have been applied although it returned an error.
 func WithParents(ctx context.Context, s *session.Session, path string, create func(ctx context.Context) error) error {
 	return withParents(ctx, s, path, func([]string) {}, create)
 }

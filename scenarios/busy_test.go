@@ -46,8 +46,9 @@ func TestBusyMachineMakesNoVerdict(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				// Five seconds are enough for most scenarios. A scenario that sets a longer s.Time
-				// needs all of it, because each of its faults takes long.
+				// Five seconds of work are enough for most scenarios. If a scenario's field Time is
+				// longer than that, its clients work for that longer time, because each of its
+				// faults takes long.
 				r, err := harness.Run(t.Context(), s, harness.Options{Ensemble: start, Seed: first + i, Time: max(5*time.Second, s.Time)})
 				if err != nil {
 					t.Fatalf("seed %d: %v", first+i, err)

@@ -147,9 +147,11 @@ func (p *countProgram) work(ctx context.Context, c *harness.Client) error {
 }
 
 // The method `call` makes one call, usually an add. If `reader` is true, the call only reads.
-// Clients that only read catch the mutant own-server, because a server that is cut off still
-// answers their reads. A write would wait for the quorum, and the later reads of its session would
-// wait behind it.
+//
+// Clients that only read catch the mutant own-server, which reads the counter from the server of
+// its session, without a read barrier. A server that is cut off still answers these reads, and the
+// value may be old. A write on that server would wait for the quorum, and the later reads of the
+// same session would wait behind the write.
 func (p *countProgram) call(ctx context.Context, t *harness.Thread, r *rand.Rand, h *sharedTally, n int, reader bool) (history.Event, error) {
 	if r.IntN(6) == 0 {
 		var cancel context.CancelFunc

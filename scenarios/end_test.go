@@ -141,9 +141,11 @@ func TestZnodeLeftBehindIsInvalid(t *testing.T) {
 }
 
 // In this test, clients believe that they hold the lock after their sessions have expired. This
-// violates lock/loss-before-expiry. If a fault closes a session, the history marks the end of the
-// session as "closed". The checker can then accept that a hold of this session ends late. In this
-// test no fault closes a session, so the history must have no such mark.
+// violates lock/loss-before-expiry.
+//
+// If a fault closes a session, the history marks the end of that session as "closed". A late end of
+// a hold may then be no violation. In this test, no fault closes a session: the sessions expire. So
+// the history must not have the mark.
 func TestLossThatComesLateIsSeenWhereTheSessionExpired(t *testing.T) {
 	s := LockFaults()
 	s = s.Mutate(s.Mutants[slices.IndexFunc(s.Mutants, func(m harness.Mutant) bool { return m.Name == "trusting" })])

@@ -201,8 +201,9 @@ func resignations(t *testing.T, e *electorate) {
 	a.resign(leader.Term)
 }
 
-// After a crash, the next leader is elected within the session timeout and a tick. If the
-// ensemble's leader crashes too, the ensemble's own election adds to the bound.
+// If the client that leads the election crashes, the next candidate leads within one session
+// timeout plus one tick. If the server that leads the ensemble crashes too, this limit is extended
+// by the time until writes succeed again. In addition, the test allows the time `busy`.
 func crashes(t *testing.T, e *electorate) {
 	const path, tick = "/crash", sessionTimeout / 4
 	for _, server := range []bool{false, true} {

@@ -109,9 +109,10 @@ func IdleQueue() harness.Scenario {
 			checker.NothingLeft("znodes", "goroutines"), checker.IfExercised(checker.LockLossBeforeExpiry(checker.Envelope{}))},
 		Guards: []checker.Checker{taken(8), askedWhileBroken(1)},
 	}, "lock/no-overlap", idleQueue)
-	// A claim takes two writes. The leader first finds that the timeout of a session is over, and
-	// closes the session some time later. The mutant makes a mistake only if both writes are made
-	// between these two moments. A stalled log makes the time between them long enough.
+	// The leader expires a session in two steps. It first finds that the session's timeout is over,
+	// and closes the session some time later. A claim takes two writes, and the mutant makes a
+	// mistake only if both writes are made between the two steps. The fault idle-log-stall stalls
+	// the leader's log, so the time between the steps is long enough.
 	s.Mutants[0].Faults = []string{"idle-log-stall"}
 	return s
 }
@@ -284,11 +285,12 @@ func (n *nap) settle(c *harness.Client) {
 	}
 }
 
-// The method `options` returns the options of a client's next session. Pairs have numbers from 0:
+// The method `options` returns the options of a client's next session. The pairs of clients have
+// numbers from 0, and some options depend on the number of the client's pair:
 //
-//   - The sessions of the odd pairs do not set TickTime.
-//   - The idle client of pair 1 sends no requests for its lease while it is idle.
-//   - The idle client of pair 3 can move between servers.
+//   - In the pairs 1, 3, 5 ..., the sessions do not set TickTime.
+//   - In pair 1, the idle client sends no requests for its lease while it is idle.
+//   - In pair 3, the idle client can move between servers.
 func (n *nap) options(ctx context.Context, c *harness.Client) session.Options {
 	if drowsy(c) {
 		_ = n.choose(ctx, n.env) // if there is no leader, the previous choice remains

@@ -35,13 +35,15 @@ const (
 )
 
 // A lock never has two holders, even if a client was idle on a follower that is cut off from the
-// leader. In this test a follower is cut off for 4 to 8 s. Its idle clients acquire locks shortly
-// before the leader expires their sessions. Right after them, rivals on other servers acquire the
-// same locks. Unlike the scenario idle-lock, the test reads the servers' clock to choose these
-// times.
+// leader. In this test a follower is cut off for 4 to 8 s. Its idle clients request locks at about
+// the time at which the leader expires their sessions. An answer can reach these clients through
+// the follower only when the follower receives the leader's packets again. Right after the idle
+// clients, rivals on other servers request the same locks. Unlike the scenario idle-lock, the test
+// reads the servers' clock to choose these times.
 //
-// With the flag -pauses, the leader is paused for 6 to 8 s instead. With the flag -trust-idle, at
-// least one lock must have two holders.
+// With the flag -pauses, the leader is paused for 6 to 8 s instead. With the flag -trust-idle, the
+// sessions use an old rule of the lease, which was wrong. At least one lock must then have two
+// holders, which shows that the test can detect the mistake.
 //
 //	go test ./scenarios -run CutsSharedByIdle -cuts 200 -ensembles 3 -timeout 0 -v
 //
@@ -209,9 +211,10 @@ func (a *idleAttack) cut(ctx context.Context, n int) (err error) {
 	if err != nil {
 		return err
 	}
-	// The follower forwards the idle clients' requests to the leader. If the follower gets no
-	// acknowledgement for about 200 ms, TCP retransmits the first request, and delays all later
-	// requests. To avoid this delay, all idle clients send their requests within the same 200 ms.
+	// The follower forwards the idle clients' requests to the leader over one TCP connection. If
+	// the follower gets no acknowledgement for about 200 ms, TCP sends the first request again, and
+	// holds back all requests that come later. So all idle clients send their requests within the
+	// same 200 ms, and the requests leave the follower before TCP holds back any of them.
 	const burst = 200 * time.Millisecond
 	first := a.between(max(min(mend, expiry)-burst/2, expiry-3*burst), expiry-burst/2)
 	if how == paused {

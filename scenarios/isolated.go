@@ -128,10 +128,11 @@ type serversOf func(context.Context, *harness.Client) []string
 // isolatedHolder returns the workload. Client 0 uses the server that will be cut off, and holds the
 // lock for up to 20 s. The other clients use the other servers.
 //
-// The other clients begin to contend only while client 0 is the latest holder. So each of them gets
-// the lock once, and then client 0 gets the lock again. Client 0 therefore holds the lock most of
-// the time, and the fault can wait until client 0 holds it: see awaitHold. A client that lost its
-// session in a cut opens another session.
+// The other clients join the lock queue only while client 0 is the client that got the lock last.
+// When client 0 releases or loses the lock, each client in the queue gets it once. None of these
+// clients joins the queue again before client 0 has got the lock again. Client 0 therefore holds
+// the lock most of the time, and the fault can wait until client 0 holds it: see awaitHold. A
+// client that lost its session in a cut opens another session.
 func isolatedHolder(choose chooser, program func(serversOf) lockProgram) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		var chosen atomic.Int32

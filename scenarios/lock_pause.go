@@ -75,7 +75,9 @@ func (pauseHolder) Does() string {
 	return "the process of the client that holds the lock is paused until the next grant"
 }
 
-// Exposes returns true because a paused process cannot end its hold before it resumes.
+// Exposes reports whether holds can overlap or outlive their znodes while the fault is active. It
+// returns true, because a paused process cannot end its hold before it resumes, and another client
+// may be granted the lock before that.
 func (pauseHolder) Exposes() bool { return true }
 
 func (pauseHolder) Able(env *harness.Env) error {

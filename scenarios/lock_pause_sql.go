@@ -33,7 +33,8 @@ func LockPauseSQL() harness.Scenario {
 	// slow client reaches the place where its process is to be paused.
 	s.Faults = []harness.Fault{pauseHolder{settle: stay / 4}}
 	s.Checkers = append(s.Checkers, checker.IfExercised(checker.LockNoFalseRefusal()))
-	// None of these guards requires a refused access, because a refusal depends on where the
+	// A guard requires that something happened in the run, for example a number of grants. None of
+	// these guards requires that an access was refused, because a refusal depends on where the
 	// process was paused.
 	s.Guards = []checker.Checker{grantsBeside(1), checker.Grants(3), checker.Contention(2)}
 	mutant := func(name, report string, g peers.Guard, violates ...string) harness.Mutant {

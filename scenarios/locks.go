@@ -222,7 +222,8 @@ func verify(ctx context.Context, c *harness.Client, h held, path string) {
 type opener func(ctx context.Context, c *harness.Client, path string) (locker, error)
 
 // inSession returns an opener that opens a session with opts through the client's proxy, and calls
-// `make` with that session. The result of `make` is the locker's field lock.
+// `make` with that session. The opener stores the result of `make` in the field `lock` of the
+// locker that it returns.
 func inSession(opts session.Options, make func(s *session.Session, path string) lockFunc) opener {
 	return func(ctx context.Context, c *harness.Client, path string) (locker, error) {
 		s, err := c.Open(ctx, opts)

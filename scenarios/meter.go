@@ -14,13 +14,14 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A consumer needs no place in a lock queue to take or claim one item after another. It reads
-// several items ahead, and then sends one transaction for each of them. If another consumer was
-// faster, there is a conflict: the transaction fails, and the consumer continues with the next
-// item.
+// While a queue has free items, its consumers do not wait in a lock queue. So several consumers can
+// try to take or claim the same item. A consumer reads ahead: it reads several items, and then
+// sends one transaction for each of them. If another consumer was faster, there is a conflict: the
+// transaction fails, and the consumer continues with the next item.
 //
-// If the consumers of a run are faster than its producers, the run exercises neither reads ahead
-// nor conflicts. So a meter counts both, and guards require a minimum of each.
+// If the consumers of a run are faster than its producers, the queue seldom has several items. Then
+// the run exercises neither reads ahead nor conflicts. So a meter counts both, and guards require a
+// minimum of each.
 
 // A meter counts some requests of a client's session. From these counts one can see how the queue
 // has served a take or a claim. The client makes one take or claim at a time.

@@ -29,8 +29,10 @@ func isolatedObserver() (harness.Scenario, chooser) {
 }
 
 // This test checks assumption A5 of decision 0001: a client on an observer that follows the leader
-// is as safe as a client on a follower. The test also runs go-zookeeper's zk.Lock on the same
-// observer. That lock has two holders, which shows that the cut isolates the observer.
+// is as safe as a client on a follower. In this test, an observer is cut off from the other servers
+// while its client holds the lock. The lock of this project must never have two holders at the same
+// time. To show that the cut isolates the observer, the test also runs go-zookeeper's zk.Lock on
+// the same observer. That lock is not safe, and must have two holders at the same time.
 //
 //	go test ./scenarios -run TestIsolatedObserver -libraries -time 60s -v
 func TestIsolatedObserver(t *testing.T) {

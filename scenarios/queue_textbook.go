@@ -143,8 +143,9 @@ func (q *entries) order(a, b string) int {
 	return cmp.Compare(m, n)
 }
 
-// lastPart returns the last element of prefix, which is a znode's name without its sequence number.
-// The element shows the priority, for example p1 for an item of priority 1.
+// lastPart returns the last element of the argument prefix. This element shows the priority of an
+// item, for example p1 for priority 1. The prefix is the name of the item's znode without its
+// sequence number, and dashes separate its elements.
 func lastPart(prefix string) string {
 	prefix = strings.TrimSuffix(prefix, "-")
 	return prefix[strings.LastIndexByte(prefix, '-')+1:]

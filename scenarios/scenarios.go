@@ -104,9 +104,11 @@ func With(s harness.Scenario, names ...string) (harness.Scenario, []string) {
 		}
 		meant = append(meant, fault.Names(family)...)
 	}
-	// The faults that a single call of Every returns share a record of the clients and edges in
-	// use. Because of this record, the heal of one fault does not undo another fault. So this
-	// function also creates the scenario's own faults again, in the same call as the new ones.
+	// The faults that a single call of Every returns share a record of the clients and edges that
+	// active faults use. Because of this record, the heal of one fault does not undo another fault.
+	// Faults of different calls share no record. So this function takes two kinds of faults from
+	// one call: the new faults, and faults that replace the scenario's own faults of the same
+	// names.
 	every := slices.DeleteFunc(options.Every(), func(f harness.Fault) bool { return !has(s, f.Name()) && !slices.Contains(meant, f.Name()) })
 	others := slices.DeleteFunc(slices.Clone(s.Faults), func(f harness.Fault) bool { return slices.Contains(fault.Names(every), f.Name()) })
 	s.Faults = append(others, every...)

@@ -10,8 +10,9 @@ import (
 )
 
 // Each entry of the list `sharpest` has families of faults, named as in fault.Named. It also has
-// the scenario that depends most on what these faults break. If several entries contain a fault,
-// the first of them applies.
+// the scenario whose claim depends most on what these faults break. For example, link-cut can lose
+// the reply to a change, and the scenario counter detects a change that is made twice. If several
+// entries contain a fault, the first of them applies.
 var sharpest = []struct{ faults, scenario string }{
 	// A change whose reply is lost must not be made twice.
 	{"link-cut", "counter"},

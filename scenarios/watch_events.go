@@ -62,9 +62,9 @@ func lookOut(ctx context.Context, c *harness.Client, s *session.Session, paths [
 		signOfLife(ctx, c, s)
 		c.Pause(ctx, upTo(50*time.Millisecond)(c))
 	}
-	// Continue for a second after the work, so that the event of the last change can arrive. If
-	// this event never arrives, one of the following reads returns the change without an earlier
-	// event.
+	// Continue for a second after the work, so that the event of the last change can arrive. If the
+	// event never arrives, a read in this loop still shows the change. The history then has this
+	// read without an event before it, which checker.WatchEventBeforeData detects.
 	for round := 0; round < 20 && s.Err() == nil; round++ {
 		for _, l := range lookouts {
 			l.heed()

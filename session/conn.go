@@ -106,10 +106,13 @@ func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
 // Write accepts one frame of the client, which writes each frame as a whole.
 //
 // If a request cannot be written, Write closes the connection but returns no error. The client then
-// returns an error for the request, as for all requests that were not answered. If Write returned
-// an error, the client could give one request three results. The request's channel has room for two
-// results, so the third would block the client forever (queueRequest, sendData and flushRequests in
-// go-zookeeper's conn.go).
+// returns an error for the request, as for all requests that were not answered.
+//
+// If Write returned an error, the client could send three results to the channel of one request:
+// one if the client is being closed when it queues the request, one for the error of Write, and one
+// when the connection ends (queueRequest, sendData and flushRequests in go-zookeeper's conn.go).
+// The channel has room for two results. So if the caller has already gone, the third would block
+// the client forever.
 func (c *conn) Write(frame []byte) (int, error) {
 	if len(frame) < 12 || int(binary.BigEndian.Uint32(frame)) != len(frame)-4 {
 		return 0, errors.New("session: the client did not write a whole frame")

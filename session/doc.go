@@ -44,9 +44,9 @@
 //
 // S7. After Close, no goroutine of the session is left.
 //
-// In other words, under these assumptions a program that stops its work when the context of a grant
-// ends never works at the same time as the next holder. An error says that a write did not happen,
-// or that it may have happened.
+// In other words, under the assumptions of S2, a program that stops its work when the context of a
+// grant ends never works at the same time as the next holder. An error says that a write did not
+// happen, or that it may have happened.
 //
 // # Not guaranteed
 //

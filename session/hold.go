@@ -119,12 +119,13 @@ func (h *hold) Bind(ctx context.Context) context.Context { return h.bound.Bind(c
 // function when the wait is over.
 //
 // Unbind returns ctx itself if ctx has ended, or if ctx is not derived from a context of Bind.
-// Otherwise, the returned context has the deadline of ctx and ends when ctx ends. There is one
-// exception: if ctx ends because the hold ends, the returned context continues. It then ends at its
-// deadline, or when the context that was passed to Bind ends.
+// Otherwise, the returned context ends when ctx ends, with one exception: if ctx ends because the
+// hold ends, the returned context continues, so that the program can still wait for the release.
+// From then on, it ends at the deadline of ctx, or when the context that was passed to Bind ends.
 //
-// If ctx comes from context.WithoutCancel, the end of the hold does not end ctx. In this case, the
-// returned context does not end when the context that was passed to Bind ends.
+// This exception never applies if ctx comes from context.WithoutCancel, because the hold does not
+// end such a ctx. So the returned context ends when ctx ends, and not when the context that was
+// passed to Bind ends.
 func (h *hold) Unbind(ctx context.Context) (context.Context, context.CancelFunc) {
 	return h.bound.Unbind(ctx)
 }

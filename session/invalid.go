@@ -7,8 +7,8 @@ import (
 
 // ErrInvalid means that a path, a name, a number or an option cannot be correct, whatever the
 // servers answer. Nothing was sent, and the same call fails again: change the program. The text of
-// the error says what is wrong. A constructor, such as lock.NewMutex, does not return this error.
-// The methods of the value that the constructor returns do.
+// the error says what is wrong. A constructor, such as lock.NewMutex, does not report an invalid
+// argument. Instead, the methods of the new value return this error.
 var ErrInvalid = invalid.Err
 
 // CheckPath returns an error that is ErrInvalid if servers do not accept path, or if path is the

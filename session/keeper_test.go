@@ -50,9 +50,10 @@ func (c chores) text() (s string) {
 }
 
 // A session that is idle or only waits sends syncs. A session that holds something, or expects a
-// grant, sends heartbeats and pings. The znode of a hold is watched once the hold has lasted a
-// twelfth of T, which is 1 s here. Each request is answered after 10 ms. The field `want` has the
-// work that is due after 1 s, 2 s and so on, as the method `text` describes it; "-" is no work.
+// grant, sends heartbeats and pings. The znode of a hold is watched once the hold has lasted T/12.
+// In this test, T is 12 s, so T/12 is 1 s. Each request is answered after 10 ms. The field `want`
+// has the work that is due after 1 s, 2 s and so on, as the method `text` describes it; "-" is no
+// work.
 //
 // Covers S2.
 func TestChoresOfALease(t *testing.T) {

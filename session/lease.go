@@ -16,10 +16,13 @@ import (
 // keeps two times:
 //
 //   - `kept`: before this time, the leader of this connection does not expire the session. A packet
-//     k that went to the leader and back can postpone this time, because k proves that the leader
-//     had received an earlier activity a. The proof also needs a packet j between a and k. The
-//     packet j must have gone to the leader and back too. Both k and j can be syncs, which cost
-//     the ensemble no write.
+//     k that went to the leader and back can postpone this time, if k proves that the leader had
+//     received an earlier activity a. But a follower may forward k before it has reported a to the
+//     leader. So the proof needs a third packet j, which went to the leader and back too. The
+//     client sent j long enough after the answer to a (see lease.period), so the answer to j proves
+//     that the follower had reported a. The client sent k after the answer to j, so the leader
+//     received the report before k. If a is the handshake, no j is needed. Both k and j can be
+//     syncs, which cost the ensemble no write.
 //   - `deadline`: before this time, no leader expires the session. An acknowledged quorum write
 //     moves it to `kept`, because the write proves that the leader still had a majority.
 type lease struct {
@@ -68,8 +71,8 @@ type carried struct {
 	lastWrite time.Time
 }
 
-// A probation begins with the answer to the first write after lease.kept has passed. Nothing is
-// granted until the probation ends.
+// After lease.kept has passed, the next answer to a write begins a probation. Nothing is granted
+// until the probation ends.
 //
 // When a probation begins, the leader may already have removed the session from its table to close
 // it, although the leader still answers requests. In this case the leader closes the session within
@@ -95,7 +98,8 @@ func (l *lease) proving() time.Duration { return l.timeout }                    
 func (l *lease) period() time.Duration  { return l.tick/2 + l.epsilon() }                 // longest time between two reports of a follower to its leader
 
 // restart records a new connection whose handshake was sent at the given time. If `fresh` is true,
-// the connection created the session. The creation of a session is a quorum write.
+// the connection created the session. The creation of a session is a quorum write, so it begins a
+// lease.
 func (l *lease) restart(sent time.Time, timeout, tick time.Duration, fresh bool) {
 	if l.epoch != 0 {
 		l.carried = carried{l.epoch, l.kept, l.lastWrite}
@@ -105,8 +109,9 @@ func (l *lease) restart(sent time.Time, timeout, tick time.Duration, fresh bool)
 	case fresh:
 		l.timeout = timeout
 	case timeout != l.timeout:
-		// The leader counts an activity with the timeout that was valid at the time of that
-		// activity. A shorter timeout can make the expiry earlier. So no earlier evidence is valid.
+		// At each activity, the leader sets a new time of expiry, with the timeout that is valid
+		// then. With a shorter timeout, this time can be before the one that an earlier activity
+		// has set. So everything that was proved with the old timeout is dropped.
 		l.timeout = min(l.timeout, timeout)
 		l.forget()
 	}
@@ -248,8 +253,10 @@ func (l *lease) keptBy(activity time.Time) time.Time {
 	return activity.Add(l.timeout - l.margin())
 }
 
-// The method `at` returns the mark of the slot that contains t. Packets are answered in the order
-// in which they were sent. So the mark is the last one so far, or a new one.
+// The method `at` returns the mark of the slot that contains t, the time at which a packet was
+// sent: see the type `mark`. A packet is recorded when it has been answered, and packets are
+// answered in the order in which they were sent. So t never decreases from call to call, and the
+// mark is the last one so far, or a new one.
 func (l *lease) at(t time.Time) *mark {
 	slot := int64(t.Sub(l.opened) / (l.timeout / slots))
 	if n := len(l.marks); n > 0 && l.marks[n-1].slot >= slot {
@@ -264,7 +271,9 @@ func (l *lease) at(t time.Time) *mark {
 
 // The method `beat` returns the time between two heartbeats. A heartbeat proves only activity that
 // was answered at least one period before the previous heartbeat was sent: see lease.period. The
-// longer the tick, the older that activity can be, and the more often heartbeats are needed.
+// longer the tick, the longer the period, and the older that activity can be. The deadline is
+// counted from that activity. So with a long tick, a heartbeat gives less time until the deadline,
+// and heartbeats are needed more often.
 func (l *lease) beat() time.Duration {
 	if 4*l.tick <= l.timeout {
 		return l.timeout / 4
@@ -277,8 +286,8 @@ func (l *lease) beat() time.Duration {
 //
 // A session that holds something keeps l.deadline in the future, by writes. An idle session keeps
 // only l.kept in the future, by syncs, so that its next write begins a lease at once. If l.kept has
-// passed, a write begins a probation, and syncs keep l.probation.kept in the future until the
-// probation ends.
+// passed, a write begins a probation, during which nothing is granted (see the type `probation`).
+// Syncs then keep l.probation.kept in the future until a write can end the probation.
 func (l *lease) renew(now time.Time, holding bool) (due time.Time, write bool) {
 	switch {
 	case holding && now.Before(l.deadline):

@@ -398,9 +398,9 @@ func (w *world) pings() {
 }
 
 // reconnect closes the client's connection and opens one to any follower. Answers that have not
-// reached the client are lost. Requests that the old connection's follower has received are not
-// lost. The new connection is valid once the leader of the new connection's follower has confirmed
-// the session.
+// reached the client are lost. Requests that the follower of the old connection has received are
+// not lost. The follower of the new connection forwards the handshake to its leader. The connection
+// is valid once this leader has confirmed the session.
 func (w *world) reconnect() {
 	w.conn++
 	w.lease.disconnect()

@@ -21,12 +21,12 @@ import (
 // that ends with a session that was closed while its lease stood. The search (lease_search_test.go)
 // finds a timeline if an assumption of the lease does not hold, or if the lease uses another rule.
 // In this file, each timeline has a script, which sends the packets of the timeline and breaks the
-// servers. A replay runs a script and computes the lease with the type `lease`. The replay succeeds
-// if a leader closed the session while this lease stood.
+// servers. A replay runs a script and computes the lease with the type `lease`. The replay breaks
+// the lease if a leader closed the session while this lease stood.
 //
 // The clock of a leader decides when the leader sends PINGs and expires sessions. So each script
-// runs at many phases of that clock, and at least one of these runs must succeed. With all
-// assumptions and the unchanged rule, no run is allowed to succeed.
+// runs at many phases of that clock, and at least one of these runs must break the lease. With all
+// assumptions and the unchanged rule, no run is allowed to break the lease.
 
 const (
 	replayT    = 6 * time.Second
@@ -221,9 +221,12 @@ func (r *replay) overlap() time.Duration {
 
 // The method `stall` makes the leader's expirer stop halfway. When sessions are due the next time,
 // the expirer removes all of them from the leader's table, marks the first of them as closing, and
-// then stops. If `decoy` is true, stall also opens a second session, the decoy, on the given
-// server. If the expirer marks the decoy first, the session of the replay is removed but not marked
-// until the expirer continues.
+// then stops.
+//
+// If `decoy` is true, stall also opens a second session, the decoy, on the given server. If the
+// expirer marks the decoy first, it stops before it marks the session of the replay. That session
+// is then removed but not marked, so the leader still answers its requests until the expirer
+// continues.
 func (r *replay) stall(server int, decoy bool) {
 	r.e.SetExpirerPace(r.leader, time.Hour)
 	if decoy {
@@ -281,9 +284,9 @@ func revived(r *replay) {
 
 // The function `proven` returns a script in which a leader removes the session from its table to
 // expire it. Then the client tries to end a probation. The leader's expirer is stalled until the
-// time `flows` (see `stall`). If `decoy` is false, the expirer is stalled after it has marked the
-// session as closing. If `decoy` is true, and the expirer marks the decoy first, the expirer is
-// stalled before it marks the session.
+// time `flows`. If `decoy` is false, the expirer stops after it has marked the session as closing.
+// If `decoy` is true, there is also a second session, the decoy. In the runs in which the expirer
+// marks the decoy first, the expirer stops before it marks the session of the replay (see `stall`).
 func proven(decoy bool, flows time.Duration) func(*replay) {
 	return func(r *replay) {
 		r.stall(r.at, decoy)

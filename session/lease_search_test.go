@@ -503,15 +503,19 @@ func (s *searcher) take(p *place, a step) {
 }
 
 // The method `settle` makes one step at once if a delay of this step could not make the session end
-// earlier. So the search does not try such a delay. The method reports whether it made a step.
+// sooner. So the search does not try such a delay. The method reports whether it made a step.
 //
 // A touch is a packet of the client that the follower has received. The follower reports a touch to
-// the leader in its answer to the next PING, and the leader then gives the session a new timeout.
-// The session ends earlier with fewer reports, or with earlier reports. So a PING that finds no
-// touch is handled at once: after a delay, it could find a touch and cause a report. A PING whose
-// answer would not reach the leader is handled at once too. A report is handled as soon as it is
-// sent, unless it never arrives or the leader is paused. If answers take no time (s.slow is false),
-// the client also reads them at once.
+// the leader in its answer to the next PING. When the leader receives the report, it gives the
+// session a new timeout. So a delay that causes another report, or makes a report arrive later, can
+// only postpone the end of the session. So in three cases, a message is handled as soon as it is
+// the next one on its link:
+//
+//   - a PING that finds no touch, because after a delay it could find a touch and cause a report
+//   - a PING whose answer would not reach the leader, because the answer never has an effect
+//   - a report, unless it never arrives or the leader is paused
+//
+// If answers take no time (s.slow is false), the client also reads them at once.
 func (s *searcher) settle(p *place) bool {
 	switch {
 	case p.at < 0:
@@ -561,8 +565,10 @@ func (s *searcher) hopeless(p *place) bool {
 	return past && writes < 2
 }
 
-// The method `clock` returns the time on the client's clock. Within a unit, an answer has a later
-// time than every packet that was sent before the answer was read.
+// The method `clock` returns the time on the client's clock: p.now units (see searchUnit), plus
+// p.sub steps of searchGrain within the unit. If the client has sent something at the current time,
+// p.sub advances before the client reads an answer. So an answer has a later time than everything
+// that the client sent before it read the answer.
 func (p *place) clock() int32 { return int32(p.now)*inUnit + p.sub }
 
 func (s *searcher) push(p *place, q *queue, m uint8) {
@@ -1037,8 +1043,8 @@ func TestSearchFindsNoBrokenLease(t *testing.T) {
 	}
 }
 
-// Each part of the rule is needed: the search finds a broken lease with each of the other rules
-// that this test lists.
+// Each part of the rule is needed. This test lists other rules, in each of which one part is
+// missing or changed. With each of them, the search finds a broken lease.
 func TestSearchRefutesOtherRules(t *testing.T) {
 	const T = searchT * searchUnit
 	for _, c := range []struct {

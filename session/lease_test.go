@@ -227,8 +227,9 @@ func TestLeaseIsKeptWithFewWrites(t *testing.T) {
 func first[A, B any](a A, _ B) A { return a }
 
 // After a heartbeat, the next heartbeat is due only after a pause, even if the deadline is near and
-// the answer to the first heartbeat did not move the deadline. In this test, as after a stall, the
-// lease has no recent activity that a heartbeat could prove.
+// the answer to the first heartbeat did not move the deadline. A heartbeat moves the deadline if
+// its answer proves that the leader had received a recent activity. In this test, as after a stall,
+// there was no recent activity before the heartbeats, so they do not move the deadline.
 func TestHeartbeatsNearTheDeadlineAreSpaced(t *testing.T) {
 	var l lease
 	l.do("open", ms(0), ms(10), 4*time.Second)
@@ -240,10 +241,11 @@ func TestHeartbeatsNearTheDeadlineAreSpaced(t *testing.T) {
 	}
 }
 
-// A new connection drops the marks of the lease (see the type `mark`) because they are useless, not
-// because they are dangerous. If the lease kept the marks, it would never stand longer. Each
-// activity in the marks was sent before the new handshake. The leader has received this handshake
-// too, and because the handshake is later, it proves a longer lease.
+// When a new connection begins, the lease drops its marks (see the type `mark`), because they are
+// useless. Keeping the marks would not be dangerous: in this test, a lease that keeps its marks
+// never stands longer than a lease that drops them. The reason is that the marks of the old
+// connection can only prove an activity that was sent before the new handshake. The leader has also
+// received this handshake. The handshake is later than that activity, so it proves a longer lease.
 func TestKeptMarksMakeNoLeaseLonger(t *testing.T) {
 	const T, runs, packets = 4 * time.Second, 2000, 60
 	kinds := strings.Fields("ping ping ping sync sync write write2 again")

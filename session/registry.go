@@ -141,8 +141,10 @@ func watchable(op wire.Op) bool {
 // of a path for which somebody waits, and the server does not have the watch yet, `sending` sets the
 // read's watch flag. Then the second result is the path; otherwise it is empty.
 //
-// One call does both, because a frame that removes a watch must not be sent after the read that sets
-// the same watch again.
+// One call does both, because a frame that removes a watch must not be sent after the read that
+// sets the same watch again. If there were two calls, the last waiter for a path could stop between
+// them, and a new waiter could register for the same path. The second call would then set the flag
+// for the new waiter, and the removal of the old watch would be sent only after this read.
 func (r *watchRegistry) sending(op wire.Op, body []byte) (first []byte, armed string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -196,10 +198,11 @@ func (r *watchRegistry) notified(body []byte) error {
 	return nil
 }
 
-// fireLocked fires the watches on key, if there are any. If a read with the watch flag is in
-// progress, the server sets a new watch for that read. So the entry in r.watches stays, and waiters
-// that register before the read is answered use the new watch. If no waiter has registered by then,
-// the method `answered` removes the new watch.
+// fireLocked fires the watches on key, if there are any. Then it deletes the entry in r.watches,
+// unless a read with the watch flag is in progress. The server may set a new watch for such a read.
+// The entry stays because the method `answered` records the new watch in it. Waiters that register
+// before the read is answered use the new watch. If there is no waiter by then, `answered` removes
+// the new watch.
 func (r *watchRegistry) fireLocked(key watchKey, ev zk.Event) {
 	on := r.watches[key]
 	if on == nil {

@@ -119,8 +119,9 @@ func TestRegistryRemovesWhatAReadUnderWaySets(t *testing.T) {
 	}
 }
 
-// A removal that a busy server refused is sent again, unless somebody waits for the path again. The
-// first answer belongs to the removal that was sent first, and so on.
+// A removal that a busy server refused is sent again, unless somebody waits for the path again. All
+// removals have the same xid, so the registry assigns the answers to the removals in the order of
+// sending.
 //
 // Covers S6.
 func TestRegistryRepeatsRefusedRemovals(t *testing.T) {
@@ -181,8 +182,9 @@ func TestRegistryFiresWhatTheEventConcerns(t *testing.T) {
 	}
 }
 
-// A new connection gets the watches that the previous one had, and no removals, because the server
-// has forgotten all watches.
+// On a new connection, the registry sets again the watches that the previous connection had. If a
+// waiter stopped while there was no connection, the registry sends no removal, because the server
+// has forgotten all watches of the previous connection.
 //
 // Covers S6.
 func TestRegistrySetsWatchesAgain(t *testing.T) {

@@ -21,8 +21,9 @@ import (
 // when ctx or the session ends. Before it sends, `do` waits for a connection. So a request that is
 // given up during this wait was certainly not applied.
 //
-// A request with the session's own context needs no goroutine: at the end of the session,
-// Session.keep closes the client, and every call ends.
+// Usually `call` runs on another goroutine, so that `do` can return before the answer arrives. If
+// ctx is the session's own context, `call` runs on the caller's goroutine. This ctx ends only with
+// the session. Then Session.keep closes the client, and every `call` returns.
 func do[T any](ctx context.Context, s *Session, r request, call func(request) (T, error)) (value T, err error) {
 	op, path := r.op, r.path
 	if told := s.opts.Metrics.Request; told != nil {

@@ -128,9 +128,10 @@ func TestHooksAreCalledWithoutTheLock(t *testing.T) {
 	})
 }
 
-// A request with the session's own context runs on the caller's goroutine. Once the request is in
-// progress, the end of this context does not end the request. So when the session ends, it must
-// close the client to end the request, even while a hook runs.
+// In this test, a hook is still running when the session ends. Requests with the session's own
+// context must nevertheless end at once. Such a request runs on the caller's goroutine. Once the
+// request is in progress, the end of the context does not end the request. So the session must
+// close the client to end the request, and must not wait for the hook first.
 //
 // Covers S5, S7.
 func TestSlowHookDelaysNoRequestAtTheEnd(t *testing.T) {

@@ -17,8 +17,8 @@ type steppingClock struct {
 	total      time.Duration
 }
 
-// The method `at` returns by how much, in all, the wall clock has jumped ahead of the monotonic
-// clock so far. Its arguments are what the two clocks show now.
+// The arguments of the method `at` are what the two clocks show now. The method returns the sum of
+// all jumps of the wall clock ahead of the monotonic clock since the first call.
 func (c *steppingClock) at(wall, mono time.Time) time.Duration {
 	if !c.wall.IsZero() {
 		passed := mono.Sub(c.mono)

@@ -288,11 +288,14 @@ func (t *tap) refusedLocked(how string) error {
 //
 // A read must not show a state from before an event that the client has received. Since ZooKeeper
 // 3.9 an event carries its zxid, and a server that has not applied this zxid refuses the session.
-// In ZooKeeper 3.8 no event has a zxid, and in later versions an event in reply to setWatches has
-// none. The next server might not have applied the change that an event without a zxid reports. So
-// if such an event came after the last reply, the next connection begins with a quorum write before
-// all reads, like in recipe.ReadBarrier. If the server refuses this write, the server still might
-// not have applied the change, so the connection is closed.
+// But in ZooKeeper 3.8 no event has a zxid, and in later versions an event in reply to setWatches
+// has none.
+//
+// An event without a zxid does no harm if a reply came after the event: the zxid of the reply
+// covers the change that the event reports. But if the event came after the last reply, the next
+// server might not have applied the change. Then the next connection begins with a quorum write
+// before all reads, like in recipe.ReadBarrier. If the server refuses this write, the server still
+// might not have applied the change, so the connection is closed.
 func (t *tap) greetingLocked() []byte {
 	var out []byte
 	for _, a := range t.opts.Auth {

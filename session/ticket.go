@@ -28,8 +28,8 @@ type ticket uint64
 type tickets struct {
 	mu   sync.Mutex
 	last ticket
-	// open has the issued tickets that have neither passed nor been voided, each with the trace of
-	// its call.
+	// open has each issued ticket until its request is about to be written (see `pass`) or the
+	// ticket is ended (see `void`). The value is the trace of the call.
 	open map[ticket]*engine.Trace
 }
 
@@ -97,8 +97,9 @@ func (t ticket) markMulti(requests []any) {
 
 var errUnmarked = errors.New("session: the client sent a request without a ticket")
 
-// unmark removes the ticket's number from a whole frame, in place. A ping and a request to close
-// the session have no path, so their ticket is 0.
+// unmark removes the ticket's number from the path in a whole frame, in place, and returns the
+// ticket. A ping and a request to close the session have no path, so they have no number, and
+// unmark returns the ticket 0.
 func unmark(frame []byte) (out []byte, t ticket, err error) {
 	h, body, err := wire.CutRequest(frame[4:])
 	if err != nil {

@@ -18,11 +18,11 @@ import (
 
 var abandoned = flag.Int("abandoned", 200, "requests of each kind to give up before they are written")
 
-// A heldConn is a connection of the client that a test can hold. While it is held, Write blocks.
-// Write also records the requests that it has accepted.
+// A heldConn is a connection of the client that a test can hold. While the test holds the
+// connection, Write blocks. Write also records the requests that it has accepted.
 type heldConn struct {
 	net.Conn
-	held   chan struct{} // contains a token while the connection is held, or while it accepts data
+	held   chan struct{} // a mutex: it is locked while it contains a token
 	frames wire.Frames
 	sent   []string
 }

@@ -68,8 +68,9 @@ func (w *watchSet) Wait(ctx context.Context) ([]engine.Fired, error) {
 		if ctx.Err() != nil {
 			return nil, causeOf(ctx)
 		}
-		// The set is checked before the wait, because an earlier Wait that failed may have received
-		// the token from w.more.
+		// The set is checked before the wait. An earlier Wait may have received the token from
+		// w.more and then failed, because its ctx had ended. Then the set has watches that fired,
+		// although w.more has no token.
 		if fired := w.take(); len(fired) > 0 {
 			return fired, nil
 		}

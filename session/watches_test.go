@@ -25,8 +25,9 @@ func openInBubble(t *testing.T) *Session {
 	return s
 }
 
-// Wait returns the watches of a set that have fired. If several reads have set the same watch on a
-// path, Wait returns a change of that path once, not once for each read.
+// Wait returns the watches of a set that have fired. A watch fires only once: for a later change,
+// another read must set the watch again. If several reads have set the same watch before a change,
+// Wait still returns the change only once.
 //
 // Covers S6.
 func TestWatchFiresOnceForEachRead(t *testing.T) {

@@ -40,8 +40,9 @@ func (f *function) expr(e ast.Expr, st *state) {
 	})
 }
 
-// The method `later` analyzes a deferred call as if nothing were held. So it reports no deferred
-// call that uses the caller's context.
+// The method `later` analyzes a deferred call as if the analyzed function held nothing when the
+// call runs. A call is reported because of its context only if something is held. So a deferred
+// call may use the context that the analyzed function received from its caller.
 func (f *function) later(call *ast.CallExpr) {
 	f.expr(call, newState())
 }

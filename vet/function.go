@@ -381,9 +381,11 @@ func (f *function) iterates(s *ast.RangeStmt) *hold {
 }
 
 // boundOf returns the holds to which a context is bound: if one of these holds is lost, the context
-// ends. The expression e is the right-hand side of the assignment to the context's variable. If the
+// ends. A call under a hold is not reported because of a context that is bound to the hold.
+//
+// The expression e is the right-hand side of the assignment to the context's variable. If the
 // origin of the context is unknown, or if e calls context.WithoutCancel, boundOf returns all active
-// holds, so that nothing is reported.
+// holds. So no call under these holds is reported because of this context.
 func (f *function) boundOf(e ast.Expr, st *state) (list []*hold) {
 	known := false
 	ast.Inspect(e, func(n ast.Node) bool {
@@ -422,11 +424,12 @@ func returnsOther(s ast.Stmt) bool {
 	return !name
 }
 
-// noteDropped records a release whose error is dropped. An Ack is recorded in each case, and a
-// Release or Reject of a claim in no case. An Unlock or Resign is recorded only if three things are
-// true: the analyzed function returns an error, the call is in no branch in which an error was
-// found, and `elsewhere` is false. The parameter `elsewhere` is true if the function returns
-// another error right after the call, or if the call is deferred.
+// noteDropped records a call of Unlock, Resign or Ack whose error is dropped, at most one call for
+// each hold. An Unlock or Resign is recorded only if three things are true: the analyzed function
+// returns an error, the call is in no branch in which an error was found, and `elsewhere` is false.
+// The parameter `elsewhere` is true if the function returns another error right after the call, or
+// if the call is deferred. An Ack is recorded even if these three things are not true. The methods
+// Release and Reject of a claim are never recorded.
 func (f *function) noteDropped(e ast.Expr, st *state, elsewhere bool) {
 	call, ok := ast.Unparen(e).(*ast.CallExpr)
 	if !ok {

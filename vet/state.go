@@ -41,8 +41,8 @@ type state struct {
 	// failed are the holds that the function does not have because Lock returned an error.
 	failed map[*hold]bool
 	// The map `bound` has the holds of each context: if one of these holds is lost, the context
-	// ends. A context may have no entry. Then the analysis assumes that the context ends with each
-	// hold that existed when the context was declared.
+	// ends. If a context has no entry, the analysis assumes that the context is bound to all holds
+	// that existed when the context was declared: it ends if any one of them is lost.
 	bound map[types.Object][]*hold
 }
 

@@ -150,8 +150,8 @@ func harmless(info *types.Info, call *ast.CallExpr) bool {
 	if slices.ContainsFunc(r, isContext) { // the context that it returns is analyzed instead
 		return true
 	}
-	// Assume that a call without another argument only reads a value of the context. A call that
-	// does work would return an error.
+	// If the context is the only argument, and the call returns a result but no error, assume that
+	// the call only reads a value of the context. A call that does work would return an error.
 	return len(call.Args) == 1 && len(r) > 0 && !slices.ContainsFunc(r, isError)
 }
 

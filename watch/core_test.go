@@ -183,8 +183,8 @@ func TestDifferenceAcrossTheWrapOfTheCount(t *testing.T) {
 	}
 }
 
-// After a restore from a backup, an ensemble assigns a second time the zxids that it had assigned
-// since the backup. Each of these zxids then belongs to another transaction at another time. So
+// After a restore from a backup, an ensemble no longer knows which zxids it assigned after that
+// backup. So it assigns these zxids a second time, to other transactions at other times. Therefore
 // kindOf also compares times and data.
 //
 // Covers W5.

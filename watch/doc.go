@@ -90,9 +90,9 @@
 // reports the differences even if the zxids are smaller than before. It may miss three things:
 //
 //   - a change with the zxid, the millisecond and the bytes of an earlier one
-//   - for NewChildren and NewNode: children that were created again with the same
-//     names. This is possible only if their parent was not created again: the
-//     parent was in the backup, or is "/"
+//   - for NewChildren and NewNode: children that were created again with the same names. The
+//     Watcher can miss them only if their parent was not created again, because the backup
+//     contained the parent, or because the parent is "/"
 //   - a change that the restore has undone, if the backup contains the stream's own session and
 //     this session continues
 //

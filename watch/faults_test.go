@@ -73,17 +73,20 @@ type reported struct {
 // The method `judge` checks the reported differences against the ledger, and returns the number of
 // those that it could check.
 //
-// A child that was recreated between two reads may be deleted again before the stream checks for
-// recreations. The stream then does not report the recreation. It reports only the second deletion,
-// with the next difference.
+// A recreation is a deletion and a creation, and the stream normally reports both with one
+// difference. Suppose that a child is recreated between two reads, and is deleted once more before
+// the stream checks for recreations. The stream then reports neither the first deletion nor the
+// creation. It reports the second deletion, with the next difference. The method `judge` accepts
+// this.
 func (l *ledger) judge(t *testing.T, what string, list []reported) (judged int) {
 	t.Helper()
 	for i, c := range list {
 		was, known := l.children[c.from]
 		is, known2 := l.children[c.to]
 		if c.from != 0 && !known || !known2 {
-			// The ledger lacks at least one of the two states: after a lost reply, another change
-			// was made before the state was recorded.
+			// The ledger has not recorded the state before the difference, or the state after it.
+			// The reason is a lost reply to a change: another change was then made before the state
+			// after the first change was recorded.
 			continue
 		}
 		judged++

@@ -87,10 +87,11 @@ func TestForbiddenZnodeIsLeftOut(t *testing.T) {
 	}
 }
 
-// In this test a client loses the permission to read a znode for a while. When a child is created
-// meanwhile, the server sends no event and removes the watch on the znode's children. So the stream
-// misses this change, and also a later one, when the client has the permission again. A new stream
-// on the same session reports both changes.
+// In this test, a client loses the permission to read a znode for a while. A first child is created
+// during that time. For this creation, the server sends no event, and it removes the watch on the
+// znode's children. A second child is created when the client has the permission again. The watch
+// no longer exists, so the stream misses both children. A new stream on the same session reports
+// both.
 func TestNewStreamSeesWhatWasForbidden(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.do("+/org", "+/org/a")

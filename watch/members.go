@@ -73,15 +73,18 @@ func (m members) stayed(now members) []string {
 }
 
 // The method `recreated` reports whether a child that is in both reads was deleted and created
-// again between the two reads. The parameter `czxid` is the child's czxid, requested after the
-// second read. A read's pzxid is the zxid of the last creation or deletion of any child before that
-// read. There are three cases:
+// again between the two reads. The lists of the reads contain no czxids. So the parameter `czxid`,
+// the child's czxid, was requested after the second read, and may be that of a later znode.
 //
-//   - `czxid` is at most the pzxid of the first read: the child is the same.
-//   - `czxid` is above the pzxid of the first read and at most that of the second: the child was
-//     deleted and created again between the reads.
-//   - `czxid` is above the pzxid of the second read: the child was created again only after the
-//     second read, and the next difference reports this.
+// A read's pzxid is the zxid of the last creation or deletion of any child before that read. So
+// `czxid` shows when the child was created:
+//
+//   - At most the pzxid of the first read: before the first read. The child is the same, and the
+//     result is false.
+//   - Above the pzxid of the first read and at most that of the second: between the reads. The
+//     child was deleted and created again, and the result is true.
+//   - Above the pzxid of the second read: after the second read. The result is false, because the
+//     next difference reports that the child was created again.
 func (m members) recreated(now members, czxid int64) bool {
 	return czxid > m.stat.Pzxid && czxid <= now.stat.Pzxid
 }

@@ -148,10 +148,10 @@ func TestForbiddenReadEndsAStream(t *testing.T) {
 	})
 }
 
-// In this test a child is created. When the client gets the event, it no longer has the permission
-// to list the parent's children. The parent is then left out of the tree, and is read again when a
-// sibling is created. Regression: the parent stayed in the tree without a watch on its children,
-// even after the client was allowed to list them again.
+// In this test, the child /org/a/y is created. When the client gets the event, it no longer has the
+// permission to list the children of /org/a. The stream then leaves /org/a out of the tree. It
+// reads /org/a again when /org/b, a sibling of /org/a, is created. Regression: /org/a stayed in the
+// tree without a watch on its children, even after the client was allowed to list them again.
 //
 // Covers W4.
 func TestZnodeThatMayNoLongerBeListedIsLeftOut(t *testing.T) {

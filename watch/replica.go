@@ -20,10 +20,13 @@ import (
 // Readings may be made and applied in any order, with one exception: data must not be read at the
 // same time as lists of children. Otherwise the replica could lose a child in these steps:
 //
-//   - The child does not exist when its data is read.
-//   - The child is created again before its parent's list is read.
-//   - The list, which has the child, is applied first.
-//   - The older reading is applied, and removes the child from the replica.
+//   - A child that the replica has is deleted. Its data is read, and this reading says that the
+//     child does not exist.
+//   - The child is created again, and its parent's list is read. The list has the child.
+//   - The reading of the list is applied first. The replica still has the child, so the child's
+//     data is not requested again.
+//   - The reading of the data is applied, although it is older. It removes the child from the
+//     replica.
 //
 // The replica keeps no watch on a missing child, so nothing would report that the child exists.
 type replica struct {
@@ -53,8 +56,10 @@ type facet struct {
 // A reading is the reply to a request for a facet. The stat is nil if there was no such znode.
 //
 // A server may refuse the request because the client lacks the permission. If TreeOptions.Forbidden
-// is set and the znode is not the root, the znode then counts as missing. The facet of the reading
-// is then the data, even if the request was for the children, and the stat is nil.
+// is set and the znode is not the root, the znode then counts as missing, and the replica must
+// remove it. If the stat is nil, a reading of the data removes the znode, but a reading of the
+// children does not. So the refusal becomes a reading of the data with a nil stat, even if the
+// request was for the children.
 type reading struct {
 	facet
 	data  []byte

@@ -191,9 +191,9 @@ func (t *tree) readOne(ctx context.Context, w *recipe.Watches, f facet) (got rea
 	}
 	if errors.Is(err, session.ErrNoAuth) && t.opts.Forbidden != nil && f.path != t.root {
 		t.opts.Forbidden(f.path)
-		// A refusal to list the children counts as a refusal to read the znode's data. Otherwise
-		// the znode would stay in the copy without a watch on its children, and nothing would ever
-		// read the list again.
+		// A refusal to list the children counts as a refusal to read the znode's data: both remove
+		// the znode from the copy. If the znode stayed in the copy, it would have no watch on its
+		// children, and nothing would ever read the list again.
 		return reading{facet: facet{path: f.path}}, nil
 	}
 	if isNoNode(err) {

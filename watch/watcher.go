@@ -12,12 +12,13 @@ import (
 )
 
 // A Watcher is a thing to watch, together with the state that was reported last. Each stream of the
-// Watcher continues from that state, on the same session or on a later one. The first change of the
+// Watcher continues from that state, on the same session or on another one. The first change of the
 // stream is the difference to that state. If there is no difference, the stream yields nothing
 // until the next change. A Watcher must be used by one goroutine at a time.
 //
-// A later session is one that was opened after the earlier session was no longer used. The later
-// session needs no sync to see everything that the earlier session saw: opening a session is a
+// If a stream uses another session than the previous stream, open the new session only after the
+// previous one is no longer used. Otherwise, the stream may go back to an earlier state. The new
+// session needs no sync to see everything that the previous session saw: opening a session is a
 // write, and the server that answers has applied this write and all writes before it.
 //
 // No constructor fails. With an invalid path, each stream ends at once with an error that wraps

@@ -24,8 +24,9 @@ func (w *world) wipe(after time.Duration, changes ...string) {
 	w.Ensemble = zktest.Start(w.t)
 	other := w.Ensemble
 	opts := session.Options{Servers: other.Servers(), Dial: other.DialContext, Timeout: 30 * time.Second}
-	// The first ensemble had two sessions when it was filled, and each of them had used up a zxid.
-	// Open two sessions here too, so that the changes get the same zxids as before.
+	// Opening a session uses up a zxid. The test had opened two sessions before it filled the
+	// ensemble that was wiped. So open two sessions here too. Then the changes get the same zxids
+	// as before the wipe.
 	w.open(opts)
 	w.admin = w.open(opts)
 	w.do(changes...)
@@ -96,9 +97,10 @@ func TestWipedEnsembleIsNoticed(t *testing.T) {
 	})
 }
 
-// In this test an ensemble is wiped and filled again by the same steps. No virtual time passes
-// meanwhile, as if the clock of the ensemble had been set back. So the times in the stats are also
-// the same as before, and only the data differs.
+// In this test, an ensemble is wiped and filled again by the same steps, but with other data. The
+// virtual clock does not advance meanwhile. So the times in the stats are the same as before, like
+// the zxids, and only the data differs. (With a real clock, this can happen if the clock is set
+// back.)
 //
 // Covers W5.
 func TestDataIsComparedToo(t *testing.T) {

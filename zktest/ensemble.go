@@ -273,7 +273,9 @@ func (e *Ensemble) trace(format string, args ...any) {
 type HostProvider struct {
 	addrs       []string
 	first, next int
-	connected   int // index of the server last connected to, else first tried; -1 before any try
+	// Index of the server that the client connected to last. Before the first connection, it is the
+	// index of the server that Next returned first. Before the first call of Next, it is -1.
+	connected int
 }
 
 // HostProvider returns a provider that starts with the server of the given

@@ -4,6 +4,6 @@ package zktest
 
 import "io"
 
-// The function `hold` returns a nil Closer and the address, because zktest can keep an address
-// without a listener only on Linux.
+// This is the function `hold` for systems other than Linux. There zktest cannot keep an address
+// without a listener. So `hold` does nothing, and returns a nil Closer and the address.
 func hold(address string) (io.Closer, string, error) { return nil, address, nil }

@@ -173,9 +173,9 @@ func TestFourLetterWordsOfGoZookeeper(t *testing.T) {
 		}
 	}
 	c := connect(t, e, 0, 10*time.Second)
-	// The reply to cons has one line for each connection. FLWCons cannot parse the line about the
-	// connection on which it sent the word, so its second result is false. With real servers, this
-	// result is false too.
+	// FLWCons opens a connection and sends the four-letter word cons. The reply has one line for
+	// each connection of the server. FLWCons cannot parse the line about its own connection, so its
+	// second result is false. With real servers, this result is false too.
 	cons, _ := zk.FLWCons(e.Servers()[:1], time.Second)
 	if len(cons) != 1 || len(cons[0].Clients) != 1 {
 		t.Fatalf("FLWCons returned %d servers, want one server with one client", len(cons))

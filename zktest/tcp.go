@@ -28,8 +28,9 @@ func newPort(addr string) (p *port, err error) {
 	return p, nil
 }
 
-// The method `refuse` closes the listener, if the address stays reserved without a listener.
-// Otherwise the listener stays open.
+// The method `refuse` closes the listener, so that the system refuses connections. On systems where
+// the process cannot keep the address without a listener, p.held is nil, and the listener stays
+// open.
 func (p *port) refuse() {
 	if p.held != nil && p.listener != nil {
 		p.listener.Close()

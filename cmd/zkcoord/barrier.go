@@ -96,9 +96,9 @@ func (a *app) enter(ctx context.Context, s *session.Session, r runner, size int)
 
 var errLeft = errors.New("left the round")
 
-// holdPlace returns a hold on the member's znode. The lease of this hold lapses before the servers
-// can expire the member's session, and so before the other members can count the member as having
-// left.
+// holdPlace returns a hold on the member's znode. If the servers expire the member's session, the
+// other members count the member as having left. The lease of the hold lapses before the servers
+// can expire the session.
 func holdPlace(ctx context.Context, s *session.Session, round *barrier.Round) (*recipe.Hold, error) {
 	stat, err := s.Exists(ctx, round.Path())
 	if err != nil {

@@ -184,9 +184,11 @@ func (c cell) run() string {
 }
 
 // runCell runs the scenario of a cell under its faults and sets the cell's result. If the ensemble
-// supports none of the faults, runCell closes the ensemble without a run. If there is no verdict,
-// runCell returns no error. Otherwise it returns an error only if the result could not be stored,
-// or if the workload or the ensemble could not be closed.
+// supports none of the faults, runCell closes the ensemble without a run.
+//
+// If there is no verdict, runCell returns no error, because the cell's field Reason says why. If
+// there is a verdict, runCell returns an error only if the result could not be stored, or if the
+// workload or the ensemble could not be closed.
 func (a *app) runCell(ctx context.Context, c *cell, f runFlags) error {
 	s := c.scenario
 	f.ensemble, f.zookeeper, f.virtual = c.Ensemble, c.Version, f.virtual && c.Ensemble == "embedded"

@@ -420,8 +420,10 @@ func (f *runFlags) with(s harness.Scenario) harness.Scenario {
 		return s
 	}
 	if s.Client != "" && f.without() {
-		// A run without faults is not exercised if its scenario has faults. So the scenario gets
-		// none, and a run of a new client can be valid.
+		// If a scenario has faults, but none is injected in a run, the verdict of the run cannot be
+		// "valid". At best it is "not exercised". So for clients in another language (see
+		// Scenario.Client), this method removes the faults from the scenario itself. Then a run of
+		// new clients without faults can be valid.
 		s.Faults = nil
 		return s
 	}

@@ -68,10 +68,10 @@ func (f *runnerFlags) define(c *cobra.Command) {
 	}
 }
 
-// The constant `graces` is the minimum ratio of the session timeout to --grace. At any time, the
-// lease of a healthy session lasts for at least another quarter of the timeout. Of this quarter, a
-// twentieth of the timeout is reserved for the kernel to end the processes. A grace time of an
-// eighth of the timeout fits into the rest of the quarter.
+// The constant `graces` is the minimum ratio of the session timeout T to --grace. So the grace time
+// is at most T/8. At any time, the lease of a healthy session lasts for at least another T/4. Of
+// this time, T/20 is reserved for the kernel to end the processes. The rest, T/5, is longer than
+// the grace time.
 const graces = 8
 
 // The method `with` calls connectFlags.with for a path and a command. If the arguments and flags

@@ -147,8 +147,11 @@ ZKCOORD_NODE is empty and ZKCOORD_TOKEN is 0, because a member excludes no other
 }
 
 // A membership is a client's place in a group while a command runs. It has no lease, because a
-// member excludes no other member. So the method Deadline always returns a time one session timeout
-// from now, and the command can run until the session learns that the membership has ended.
+// member excludes no other member.
+//
+// A command under a lease is stopped shortly before the time that the method Deadline returns. For
+// a membership, each call of Deadline returns the current time plus one session timeout, so this
+// time is never near. The command can run until the session learns that the membership has ended.
 type membership struct {
 	ctx     context.Context
 	timeout time.Duration

@@ -14,12 +14,13 @@ import (
 )
 
 // The method `virtually` calls `do`, and ends the program with the result of `do`. While `do` runs,
-// a.bubble is a function that calls its argument in a synctest bubble. The bubble's clock stops
-// while any goroutine runs, and jumps when all goroutines are blocked. A nested call of `virtually`
-// only calls `do`.
+// a.bubble is a function that calls its argument in a synctest bubble. A bubble has its own clock,
+// which stops while any goroutine in the bubble runs, and jumps when all of them are blocked. A
+// nested call of `virtually` only calls `do`.
 //
-// Only tests can create bubbles, so a test calls `do`. testing.Main can run a test outside of a
-// test binary, but never returns. This is why `virtually` does not return either.
+// Only a test can create a bubble. So `virtually` starts a test in this program, with testing.Main,
+// and the test calls `do`. The function testing.Main never returns, so `virtually` does not return
+// either.
 func (a *app) virtually(do func() error) error {
 	if a.bubble != nil {
 		return do()

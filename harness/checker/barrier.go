@@ -77,8 +77,9 @@ func stands(ops []history.Operation) map[string][]stand {
 			continue
 		}
 		list := removes[o.Invoke.Object]
-		// Only the removes that were invoked before the set completed can overlap the set. One of
-		// them does if the latest of their ends comes after the invocation of the set.
+		// Only the removes that were invoked before the set completed can overlap the set. If the
+		// latest end of these removes comes after the invocation of the set, at least one of these
+		// removes overlaps the set. Otherwise none does.
 		i, _ := slices.BinarySearchFunc(list, o.Complete.Index, func(r history.Operation, at int32) int { return cmp.Compare(r.Invoke.Index, at) })
 		if i > 0 && latest[o.Invoke.Object][i-1] > o.Invoke.Index {
 			continue

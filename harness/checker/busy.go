@@ -57,7 +57,8 @@ func (b loaded) overdue(j *Judge, what string, from, to, inTime time.Duration) b
 // The method `cost` reports whether a lease may have lapsed at t because the machine was busy. It
 // considers the period that ends at t and is as long as the longest session timeout in the history.
 // It adds up the busy time and all delays of timers in this period. The result is true if the sum
-// is at least a quarter of the timeout, because this is the longest time between two heartbeats. If
+// is at least a quarter of the timeout. The interval between two heartbeats is at most a quarter of
+// the timeout, so a machine that was busy for so long can delay a heartbeat by a whole interval. If
 // the history has no session, the result is false.
 func (b loaded) cost(h *history.History, t time.Duration) bool {
 	timeout := longestTimeout(h)

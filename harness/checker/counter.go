@@ -114,10 +114,10 @@ func unknown(ops []porcupine.Operation) (n int) {
 	return n
 }
 
-// firstUnexplained returns the call whose completion shows the violation. An order of the calls
-// explains all results before this completion, but no order also explains the result of this call.
-// If no order explains the beginning of a history, no order explains a longer part. So a binary
-// search finds the call.
+// firstUnexplained returns the call whose completion shows the violation. Some order of the calls
+// explains all results before this completion. No order explains these results together with the
+// result of this call. If no order explains the beginning of a history, no order explains a longer
+// part. So a binary search finds the call.
 func firstUnexplained(ops []porcupine.Operation) (invoke, complete *history.Event) {
 	done := slices.DeleteFunc(slices.Clone(ops), func(op porcupine.Operation) bool { return !isAnswered(op) })
 	slices.SortFunc(done, func(a, b porcupine.Operation) int { return cmp.Compare(a.Return, b.Return) })

@@ -71,8 +71,9 @@ var paused = Envelope{Outside: []string{"pause"}, After: time.Millisecond}
 
 // The function `excused` reports whether faults excuse a hold. It applies the definition of an
 // excuse: at each moment from the given time to the end of the hold, there must be a fault on the
-// client or on all clients. A fault counts from its start until paused.After has passed since its
-// stop. Times are multiples of 0.5 ms, so a check at each 0.25 ms is enough.
+// client or on all clients. A fault counts from the event that starts it until 1 ms after the event
+// that stops it. This 1 ms is the field After of the envelope `paused`. Times are multiples of
+// 0.5 ms, so a check at each 0.25 ms is enough.
 func excused(h *history.History, hold history.HoldInterval, from time.Duration) bool {
 	to := h.End()
 	if hold.End != nil {

@@ -113,9 +113,9 @@ func heard(h *history.History, o history.Operation) int32 {
 	return int32(len(h.Events) - 1)
 }
 
-// The constant `soon` is a duration. nobodyWaited returns false if an operation with the name `op`
-// waited for longer than `soon`, not counting the time before the heal. It checks the time of each
-// event.
+// nobodyWaited returns false if an operation with the name `op` waited for longer than the limit
+// `soon` (2 ms). Time before the heal does not count. At each event after the heal and during the
+// operation, nobodyWaited checks how long the operation has waited by then.
 func nobodyWaited(h *history.History, op string) bool {
 	healed := h.PhaseStart(history.PhaseHealed)
 	ops, _ := h.Operations()
@@ -187,11 +187,14 @@ func tinyModes(r *rand.Rand, n int) *history.History {
 
 // tinyDrained returns a random history of two queues. Clients put, take, claim, return and
 // acknowledge items. Sometimes a claim is lost, and its client may still return the item later. At
-// the end, each queue is drained with a probability of 7/8. In half of the histories, some items
-// are lost. In these histories, no call finds a queue empty before the end. If a call did, the
-// history up to this call could be invalid because of a lost item. The whole history could still be
-// legal if a later call with an unknown result explains the loss. This would contradict
-// TestTheBeginningOfALegalHistoryIsNotInvalid.
+// the end, each queue is drained with a probability of 7/8.
+//
+// In half of the histories, items may be lost. In these histories, a call that would report an
+// empty queue before the end gets the outcome Failed instead. The reason is the test
+// TestTheBeginningOfALegalHistoryIsNotInvalid: no beginning of a legal history may be invalid. A
+// call that reports an empty queue can prove that an item is lost. Then the history up to this call
+// is invalid, but a later call with an unknown result may explain the loss, so that the whole
+// history is legal.
 func tinyDrained(r *rand.Rand, n int) *history.History {
 	type claim struct {
 		object, value string

@@ -667,7 +667,9 @@ func tinySession(r *rand.Rand, n int) *history.History {
 
 // Each of the next functions selects the operations that prove a certain fact. For example, each
 // operation that the function `absent` selects proves that the ephemeral was absent at some moment
-// of the operation. The function `over` selects no operation.
+// of the operation. The function `over` is for the end of the session. No operation needs to prove
+// this end, because sessionCouldBe always considers the end that was observed. So `over` selects no
+// operation.
 func absent(o *history.Operation) bool {
 	return o.Invoke.Op == OpPresent && o.Complete.Result != "0x7"
 }
@@ -747,14 +749,14 @@ func allOf(ops []history.Operation, f func(history.Operation) bool) bool {
 }
 
 // couldSee reports whether the observation of o was true at some moment between the invocation and
-// the completion of o. It assumes three facts:
-//   - The ephemeral was created right after the event `made`, before the next event.
-//   - The ephemeral was deleted right after the event `deleted`. A read may still find the
-//     ephemeral after that, because the checkers accept such a read.
-//   - The session ended right before the event `end`, after the previous event. If `never` is true,
-//     the session did not end.
+// the completion of o. The other arguments give the moments of three changes, by indexes of events:
+//   - The ephemeral was created between the event `made` and the next event.
+//   - The ephemeral was deleted between the event `deleted` and the next event. A read may still
+//     find the ephemeral after that, because the checkers accept such a read.
+//   - The session ended between the event before `end` and the event `end`. If `never` is true, the
+//     session did not end.
 //
-// If the observation lies between the same two events as one of these changes, the observation may
+// If the moment of the observation and a change lie between the same two events, the moment may
 // have come before or after the change.
 func couldSee(o history.Operation, made, deleted, end int32, never bool) bool {
 	for at := o.Invoke.Index; at < o.Complete.Index; at++ {

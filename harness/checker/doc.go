@@ -18,11 +18,12 @@
 // A busy machine alone makes no property Invalid. Each run measures how late the timers of its
 // process are (the lag, see [history.FactLag]), and when the process did not run at all (a stall,
 // see [history.FactStall]). A hold ends late if it ends only after the servers have granted its
-// object to another client, or have ended its session. The time by which it is late counts as
+// object to another client, or have ended its session. The lateness of the hold is the time from
+// that grant, or from that end of the session, to the end of the hold. The lateness counts as
 // exposure (see [Result.Exposure]), and not as a violation, in two cases:
-//   - All of this time, apart from the lag, was during a stall.
-//   - The hold was lost, and this time is shorter than the largest lag in it. Before this
-//     comparison, the stalls and all delays of timers in this time are subtracted from it.
+//   - All of the lateness, apart from the lag, was during a stall.
+//   - The hold was lost, and the rest of the lateness is shorter than the largest lag in it. The
+//     rest is the lateness minus all stalls and all delays of timers in it.
 //
 // A busy machine can also make the verdict Unknown, in two cases:
 //   - A wait exceeded its limit only because of stalls, or because servers did not answer in time.

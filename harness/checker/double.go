@@ -140,7 +140,7 @@ func strayEnds(h *history.History, ops []history.Operation) func(history.Operati
 // The method `borrow` finds up to n strays that may have been members of r when r opened. It marks
 // these strays as used and returns their number. It uses the strays with the smallest `end` first,
 // because they fit the fewest later rounds. A stray does not count if its session also entered r.
-// An enter of r whose session was not recorded excludes no stray.
+// This rule ignores the enters of r whose sessions were not recorded.
 func (r *round) borrow(n int, opened int32) (taken int) {
 	if r.strays == nil || n <= 0 {
 		return 0
@@ -273,8 +273,9 @@ type stay struct {
 }
 
 // The type `stays` has the stays of a round, sorted by their beginnings. If a stay ends before the
-// previous stay of the list, the list repeats the previous stay instead. So the ends are sorted
-// too.
+// previous stay in the list ends, the list has the previous stay a second time in place of the
+// shorter one. The previous stay contains the shorter one, so no time is left out. Thus the ends
+// are sorted too.
 type stays []stay
 
 func (r *round) stays(dropped drops) stays {
@@ -382,8 +383,8 @@ func doubleBarrierRoundsInOrder() Checker {
 //   - Once the first member has entered a round, the other members enter within inTime.
 //   - Once the first member has left a round, the other members leave within inTime.
 //   - If some clients learned the round of a barrier only when their enter completed, a round of
-//     this barrier must open between the heal and the end of the work. The rule applies only if
-//     this time is longer than inTime.
+//     this barrier must open after the heal. This rule applies only if the work continued for
+//     longer than inTime after the heal.
 //
 // The first two rules do not judge an enter whose round is not known. The third rule exists for
 // such enters.

@@ -430,8 +430,8 @@ func moved(e events, from, to int) events {
 	return slices.Insert(slices.Delete(e, from, from+1), to, one)
 }
 
-// tokenOfLater gives a grant in the first half of the history the token of a grant in the second
-// half.
+// tokenOfLater changes the token of one grant in the first half of the history. The new token is
+// the token of a grant in the second half.
 func tokenOfLater(op string) func(*rand.Rand, events) events {
 	return func(r *rand.Rand, e events) events {
 		half := len(e) / 2

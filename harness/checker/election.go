@@ -55,9 +55,10 @@ func electionNoEpochTwice() Checker {
 	})
 }
 
-// sameEpoch compares each term with the previous term of the same epoch. The function `whom`
-// returns the client whose terms are compared, or Nobody if terms of different clients are compared
-// too.
+// sameEpoch compares each term with the previous term of the same election that has the same
+// epoch and the same result of the function `whom`. If `whom` returns the client of a term, only
+// terms of the same client are compared. If `whom` always returns Nobody, terms of different
+// clients are compared too. The function `wrong` reports whether the two terms are a violation.
 func sameEpoch(h *history.History, j *Judge, whom func(*history.Event) int16, wrong func(a, b *history.Event) bool) {
 	type epoch struct {
 		object string
@@ -87,10 +88,15 @@ func ElectionFencedWrites() Checker {
 	return New("election/fenced-writes", "the fenced resource never accepts a smaller epoch, and no increment is lost", fenced)
 }
 
-// ElectionHeirSeesAll judges what a new leader reads. It requires that a leader has begun to write
-// the value, unless the value is empty. It also requires that the value is no older than the latest
-// write that had succeeded before the read began. Writes are ordered by epoch. If the latest write
-// has the epoch of the reader or a later one, the read is not judged.
+// ElectionHeirSeesAll judges the value that a new leader reads (see [OpInherit]). It requires:
+//   - If the value is not empty, some leader had begun to write it before the read completed. A
+//     write that failed does not count.
+//   - The value is no older than the latest value whose write had succeeded before the read began.
+//     Values are ordered by the epochs of their writes, and values of the same epoch by time. An
+//     empty value is older than all others.
+//
+// If the latest value in the second rule has the epoch of the new leader or a later epoch, the read
+// is not judged.
 func ElectionHeirSeesAll() Checker {
 	return New("election/heir-sees-all", "a new leader sees what the leaders of earlier epochs wrote", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
@@ -230,9 +236,10 @@ func electionLeaderAfterHeal(inTime time.Duration) Checker {
 }
 
 // ElectionObserversSeeLeaders judges observers. It requires:
-//   - The campaign for an observed epoch began before the answer. A campaign that did not succeed
-//     may still have created a znode. The epoch of such a znode is not known. So each such campaign
-//     explains one observed epoch for which there is no other campaign.
+//   - If an observer reads that an epoch has a leader, the campaign for this epoch began before the
+//     read completed. A campaign that did not succeed may still have created a znode, and the
+//     observer may have read the epoch of this znode. The history does not show this epoch. So each
+//     campaign that did not succeed can explain one observed epoch that has no other campaign.
 //   - An observer never goes back to a lower epoch.
 //   - If Arg of the invocation is [Present], the epoch is no lower than the epoch of any term that
 //     had begun before the invocation.

@@ -137,17 +137,18 @@ func (w windows) slowed(from, to time.Duration) (sum time.Duration) {
 //     of the fault, so t must not be before the start. The client detects the loss when its next
 //     request fails, or when its lease lapses. So the hold must end at most Envelope.After, plus
 //     the lag of timers, after the end of the fault. A fault on the other client explains nothing.
-//   - A stall of this process. Assumption A1 (docs/decisions/0001-lease.md) excludes a pause of the
-//     client. During the stall, the timer of the lease cannot fire, and the other client cannot
-//     read the reply that grants it the object. Right after the stall, the loss and the grant can
-//     be recorded in either order. A program may also release at that moment, so the way in which
-//     the hold ended does not matter. A program can also stall between the check of its lease and a
-//     write. The fenced resource refuses such a write if it is too late, so the property
-//     lock/fenced-writes accepts no excuse.
+//   - A stall of this process. A lease needs assumption A1 (docs/decisions/0001-lease.md), which
+//     excludes a pause of the client. A stall is such a pause. During the stall, the timer of the
+//     lease cannot fire, and the other client cannot read the reply that grants it the object.
+//     Right after the stall, the loss and the grant can be recorded in either order. The program
+//     may also release the object at that moment. So a stall excuses a hold that was given up, too.
 //   - The lag of timers, if the hold was lost. A lease lapses by a timer, and a goroutine records
 //     the loss. Both may be late by the lag, by stalls, and by the sum of all delays of timers (see
 //     the method `slowed`). A hold that was given up has no such excuse: a program ends the hold
 //     before the request that releases it.
+//
+// The property lock/fenced-writes accepts no excuse. If a program stalls between the check of its
+// lease and a write, the write may be too late, but then the fenced resource refuses the write.
 func (w windows) excuses(hold history.HoldInterval, t time.Duration) bool {
 	to := w.end
 	if hold.End != nil {
@@ -187,9 +188,11 @@ func (x Excuse) Lateness(from, to time.Duration) time.Duration {
 // `from`, but ended at `to`. If `lost` is false, the program gave up the hold.
 func (w windows) explains(from, to time.Duration, lost bool, client int16) bool {
 	lag := w.lag(from, to)
-	// The delay may begin up to one lag before the stall, and end up to one lag after the stall.
-	// If the lag is shorter than one tick, one tick counts in its place, because the recorded
-	// length of a stall leaves out one tick.
+	// A stall must cover the delay, except for a short time at the start and at the end of the
+	// delay. This short time is the lag, because timers can also be late just before and just after
+	// a stall. But the short time is at least one tick (history.LagTick) of the timer that measures
+	// stalls. A pause may begin right after a tick, but the recorded stall begins only when the
+	// next tick is due.
 	stall := window{from + max(lag, history.LagTick), to - max(lag, history.LagTick)}
 	fault := window{from, to - lag}
 	faults, hit := w.faults[client]

@@ -302,9 +302,12 @@ func keyOf(claim history.Operation) claimKey {
 }
 
 // The method `stands` reports whether the servers may still have a claim at the event with the
-// index `at`. Call it only for a claim that succeeded or whose outcome is unknown. A claimer may
-// notice the end of its claim before the servers end the claim. So if the history was cut short,
-// the servers may still have a claim whose end was recorded, and the result is true.
+// index `at`. Call it only for a claim that succeeded or whose outcome is unknown.
+//
+// A claimer may notice the end of its claim before the servers end the claim. At the end of a run,
+// the workload drains the queue, and gives the servers time to end such claims. A history that was
+// cut short may lack this drain, so the servers may still have a claim whose end was recorded. For
+// such a history, the result is always true.
 func (ends claimEnds) stands(h *history.History, claim history.Operation, at int32) bool {
 	if !h.Complete() {
 		return true
@@ -571,9 +574,10 @@ func QueueTakersWake(inTime time.Duration) Checker {
 			return
 		}
 		s := collect(h)
-		// In an incomplete history, a take without a completion may have removed an item. In a
-		// complete history, each take should have completed. So in a complete history, a take
-		// without a completion does not explain why an item is missing.
+		// An indeterminate take may have removed an item. So from the invocation of the take on,
+		// the item is not surely in the queue. In a complete history, this does not apply to a take
+		// without a completion. Such a take may have waited until the end of the run, and then this
+		// checker must find it. So it must not count as the take that removed the item.
 		s.unknown = slices.DeleteFunc(s.unknown, func(o history.Operation) bool { return o.Complete == nil && h.Complete() })
 		spans, busy := s.occupied(), busyTimes(h)
 		ops, _ := h.Operations()

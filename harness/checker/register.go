@@ -64,8 +64,8 @@ func registerWritesLinearizable() Checker {
 	})
 }
 
-// okByEnd returns a function that finds a successful operation by the index of its completion. It
-// finds only operations for whose names the function `wanted` returns true.
+// okByEnd returns a function that finds a successful operation by the index of its completion. The
+// function `wanted` gets the name of an operation, and reports whether to find the operation.
 func okByEnd(h *history.History, ops []history.Operation, wanted func(op string) bool) func(index int32) (history.Operation, bool) {
 	at := make([]int32, len(h.Events)) // index of a completion -> position of its operation in ops, counted from 1
 	for i, o := range ops {

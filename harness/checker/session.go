@@ -25,9 +25,11 @@ const (
 // session/ephemerals-go, session/expired-for-good and session/expiry-in-time. After the end of a
 // session, a server is allowed to show an ephemeral of the session for the duration `lag`, but not
 // in a read after a sync. A session is allowed to expire later than its timeout by at most the
-// duration `slack`. If a session is closed by its client, the request may be in flight for long, or
-// may never be sent. So if only the client's call of Close is known, the session counts as ended
-// when its timeout plus `slack` has passed since the call.
+// duration `slack`.
+//
+// If a client calls Close, the request to the servers may take long to arrive, or may never be
+// sent. So if the client has called Close, and the end of the session has not been observed at the
+// ensemble, the session counts as ended when its timeout plus `slack` has passed since the call.
 func Sessions(lag, slack time.Duration) []Checker {
 	return []Checker{sessionEphemeralsStay(), sessionEphemeralsGo(lag, slack), sessionExpiredForGood(slack), sessionExpiryInTime(slack)}
 }

@@ -122,9 +122,10 @@ func (o *oldest) among(standing map[registration]*history.Event) *history.Event 
 }
 
 // WatchStatesInOrder judges the order of states. It requires that each state that a watcher reports
-// has a higher version than the state that the watcher reported before. A watcher does not learn
-// the zxid of a deletion. A workload must record a deletion with the lowest possible version: the
-// version of the previous state plus one.
+// has a higher zxid than the state that the watcher reported before. When a znode is deleted, the
+// watcher does not learn the zxid of the deletion. In its place, a workload must record the lowest
+// zxid that the deletion can have: the zxid of the previous state plus one. Then a later state that
+// is legal still has a higher zxid.
 func WatchStatesInOrder() Checker {
 	return New("watch/states-in-order", "states are reported in the order of their zxids, none of them twice", func(h *history.History, j *Judge) {
 		for before, e := range successive(h) {
@@ -252,8 +253,8 @@ func WatchNoEventWithoutCause(envelope Envelope) Checker {
 			}
 		}
 		// The map `earliest` has a list for each object, with an entry for each change in order of
-		// zxid. The entry is the earliest invocation of this change and of all changes with a
-		// higher zxid.
+		// zxid. The entry is the index of the earliest invocation of this change and of all changes
+		// with a higher zxid. The list ends with an additional entry, `forever`.
 		earliest := make(map[string][]int32)
 		for object, list := range zxids {
 			slices.SortFunc(list, func(a, b history.Operation) int { return cmp.Compare(a.Complete.Zxid, b.Complete.Zxid) })

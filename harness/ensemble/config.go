@@ -150,9 +150,9 @@ func (c Config) Versions() []string {
 const Super = "super:zkcoord"
 
 // NodeFlags returns the JVM's flags for a node of a test. They make the node small and quick to
-// start. Fsync is off unless c.Syncs is set. Even without fsync, a killed node keeps every
-// acknowledged write, because the write is in the machine's page cache. Only faults that need Syncs
-// lose data in the page cache.
+// start. The node syncs its transaction log to the disk only if c.Syncs is set. Without syncs, a
+// killed node still keeps every acknowledged write, because the write is in the machine's page
+// cache. A fault that destroys unsynced data, like a power failure, needs c.Syncs: see Syncer.
 func (c Config) NodeFlags() []string {
 	sync := "no"
 	if c.Syncs {

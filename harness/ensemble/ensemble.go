@@ -35,9 +35,9 @@ var ErrNoLeader = errors.New("ensemble: no node serves as leader")
 // ErrClosed is the error that methods return after Close. Close itself may be called again.
 var ErrClosed = errors.New("ensemble: closed")
 
-// ErrUnable is the error of a method for which the ensemble was started without support: see
-// Config. A function that starts an ensemble also returns ErrUnable if its kind of ensemble cannot
-// have the Observers or Regions of the Config.
+// ErrUnable is the error of a method that needs another Config than the one with which the ensemble
+// was started. For example, SetRole needs Config.Members. A function that starts an ensemble also
+// returns ErrUnable if its kind of ensemble cannot have the Observers or Regions of the Config.
 var ErrUnable = errors.New("ensemble: started without support for this")
 
 // DialFunc has the signature of net.Dialer.DialContext.
@@ -156,8 +156,8 @@ type Lossy interface {
 	// Lose makes edges drop the given share of their packets from now on: 0 is none, 1 is all.
 	Lose(ctx context.Context, share float64, edges ...Edge) error
 
-	// Lost returns the number of packets that Lose has made edges drop since the ensemble was
-	// started.
+	// Lost returns the number of packets that were dropped because of Lose, counted since the
+	// ensemble was started.
 	Lost(ctx context.Context) (int64, error)
 }
 

@@ -55,8 +55,10 @@ func fill(ctx context.Context, env *harness.Env, s harness.Step) (harness.Inject
 	}}, nil
 }
 
-// noSpace counts how often a node has logged that its disk is full. A follower with a full disk
-// does not exit. It cannot write its log, answers from memory, and repeatedly rejoins the quorum.
+// noSpace counts how often a node's text log (not its transaction log) reports a full disk. A
+// follower with a full disk does not exit. It cannot write its transaction log, but answers from
+// memory, and repeatedly rejoins the quorum. So the heal may find it serving. Then these reports
+// are the only evidence that the fault had an effect.
 func noSpace(ctx context.Context, env *harness.Env, node int) int {
 	source, able := env.Ensemble.(ensemble.Logs)
 	if !able {

@@ -574,10 +574,10 @@ func planOf(t *testing.T, faults ...harness.Fault) (plan harness.Plan) {
 }
 
 // This test is TestEachFaultBitesAndHealsEmbedded on a real ensemble. It takes six minutes, so it
-// runs only if ZKCOORD_TEST_FAULT is process, container or compose.
-// ZKCOORD_TEST_FAULTS=kill,pause selects some of the faults. An ensemble of local JVMs whose
-// members can change cannot be partitioned. So test the faults that change members in a
-// separate run: ZKCOORD_TEST_FAULTS=member.
+// runs only if ZKCOORD_TEST_FAULT is process, container or compose. ZKCOORD_TEST_FAULTS=kill,pause
+// selects some of the faults. If the selected faults include one that changes members, the ensemble
+// of the whole run is configured for that. On local JVMs, such an ensemble cannot be partitioned.
+// So test the faults that change members in a separate run: ZKCOORD_TEST_FAULTS=member.
 //
 // For compose, the project of this repository must run with the same ticks as the other kinds:
 // ZOO_TICK_TIME=500 docker-compose up -d.

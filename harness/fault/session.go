@@ -28,8 +28,10 @@ func sessionFaults(s *standing, timeout time.Duration) []harness.Fault {
 		fault{
 			name: "session-expire", does: "a client's proxy stalls for longer than its session timeout",
 			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
-				// The stall must be longer than the timeout: the ensemble rounds the timeout up to
-				// its next tick, and counts it from the client's last packet.
+				// The stall must be longer than the timeout, for two reasons. The ensemble counts
+				// the timeout from the time at which it processes the client's last packet, which
+				// may be after the start of the stall. And it rounds the end of the timeout up to
+				// its next tick.
 				return harness.Step{Target: drawHolder(r, env), For: between(r, timeout*3/2, timeout*2)}
 			},
 			inject: s.expireSession,

@@ -183,9 +183,10 @@ func (f fault) Able(env *harness.Env) error {
 func (f fault) Draw(r *rand.Rand, e *harness.Env) harness.Step { return f.draw(r, e) }
 
 // Inject returns an error if the step has a wrong target or argument, or if the fault or the
-// ensemble fails. The run is then Unknown, unless a property is violated. If the active faults
-// leave no target, Inject returns no evidence and no error. A later fault of the same name may
-// still take effect.
+// ensemble fails. The run is then Unknown, unless a property is violated. If the fault finds no
+// target in time, for example because other faults use all clients, or if no server answers in
+// time, Inject returns no evidence and no error. A later fault of the same name may still take
+// effect.
 func (f fault) Inject(ctx context.Context, e *harness.Env, s harness.Step) (harness.Injected, error) {
 	w, err := f.inject(ctx, e, s)
 	if errors.Is(err, errNobody) {

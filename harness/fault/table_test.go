@@ -180,9 +180,10 @@ func TestEveryFaultIsDescribedAndSomebodyCanDoIt(t *testing.T) {
 	}
 }
 
-// Exposing returns exactly the names of the faults outside of the envelope. Under these faults, a
-// checker may report overlapping holds as exposure instead of as a violation. If Exposing returned
-// one fault too many, invalid runs could pass.
+// The envelope is the set of conditions under which holds must not overlap. Exposing must return
+// exactly the names of the faults outside of the envelope. Under these faults, a checker may report
+// overlapping holds as exposure instead of as a violation. If Exposing returned one fault too many,
+// invalid runs could pass.
 func TestFaultsOutsideOfTheEnvelope(t *testing.T) {
 	want := []string{"client-memory", "client-pause", "data-counter", "data-delete-node", "data-delete-parent", "session-close", "timers-double"}
 	if got := Exposing(); !slices.Equal(slices.Sorted(slices.Values(got)), want) {

@@ -29,10 +29,11 @@ const (
 	// Belief is a lease deadline as the client computed it. Arg is the deadline, in nanoseconds on
 	// the history's clock.
 	Belief
-	// Write is an access to a fenced resource, which the resource itself records: WriteAccepted or
-	// WriteRejected. Token is the token of the access. Arg is "read" or "write". Result of an
-	// accepted access is the value that the resource has afterwards. Result of a rejected access
-	// may be the largest token that the resource has seen.
+	// Write is an access to a fenced resource, which the resource itself records. In spite of its
+	// name, the event may be a read: Arg is "read" or "write". Op is WriteAccepted or
+	// WriteRejected. Token is the token of the access. Result of an accepted access is the value
+	// that the resource has afterwards. Result of a rejected access may be the largest token that
+	// the resource has seen.
 	Write
 	// Fault is an action of the nemesis: FaultStart or FaultStop of the fault named in Object on
 	// the target named in Node. The time of the event is the actual time, which may differ from the
@@ -80,9 +81,9 @@ const (
 	FactLag = "lag"
 	// FactLastSign is the last sign of life of a program that ran under a hold. It comes from the
 	// program's log. Object and Token are those of the hold. Result is the time on the machine's
-	// clock, in the format time.RFC3339Nano. If the hold is lost, its end is recorded only when
-	// another process ends: the one that guards the program. This may be much later than the last
-	// sign of life.
+	// clock, in the format time.RFC3339Nano. The program is guarded by another process, which has
+	// the hold. If the hold is lost, its end is recorded only when the guarding process ends. This
+	// may be much later than the last sign of life of the program.
 	FactLastSign = "last-sign"
 	// FactLeft is the number of things of one kind that clients left behind. Object is the kind
 	// ("znodes", "watches", "goroutines", or the "items" of a queue), Result is the number, and Arg

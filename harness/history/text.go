@@ -86,8 +86,8 @@ func quote(s string) string {
 }
 
 // ParseText reads the form of [History.WriteText]. It skips empty lines and lines that begin with
-// "#". A time may be "-", which means the index in milliseconds. Errors have the number of the
-// line.
+// "#". A time may be "-". The time of that event is then its index in the history, in milliseconds:
+// 0 ms for the first event, 1 ms for the second. Errors have the number of the line.
 func ParseText(r io.Reader) (*History, error) {
 	var events []Event
 	in := bufio.NewScanner(r)

@@ -16,8 +16,8 @@
 //     contenders only wait and none of them is next.
 //   - lease/ends-before-expiry: the servers expire a session only after its lease has ended.
 //   - lease/expiry-after-touch: a leader expires a session no sooner than a session timeout after
-//     the last sign of life that the leader received. The packet from which the lease was counted
-//     had reached the leader before the expiry.
+//     the last sign of life that the leader received, and only after it has received the packet
+//     from which the lease was counted.
 //
 // The first three properties find mistakes of the client. The other two find wrong assumptions
 // about the servers.
@@ -30,10 +30,14 @@
 //
 // # What is not judged
 //
-// The servers' transaction logs show which sessions a leader expired: the transaction that closes
-// such a session does not answer a request of a client. The times in the logs are those of the
-// leader's clock, in milliseconds. The last property needs the leader's session table, which only
-// the embedded ensemble shows. Clients that run in other processes, and clients of other libraries,
-// report nothing. The last two properties do not judge a session that a client closed (assumption
-// A6).
+// Clients that run in other processes, and clients of other libraries, report nothing. The last two
+// properties do not judge a session that a client closed (assumption A6).
+//
+// # What the last two properties need
+//
+// The property lease/ends-before-expiry needs the servers' transaction logs. They show which
+// sessions a leader expired: the transaction that closes such a session does not answer a request
+// of a client. The times in the logs are those of the leader's clock, in milliseconds. The property
+// lease/expiry-after-touch also needs the leader's session table, which only the embedded ensemble
+// shows.
 package leases

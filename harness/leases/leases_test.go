@@ -346,7 +346,8 @@ func TestHoldsMustHaveEndedByTheEndOfTheLease(t *testing.T) {
 }
 
 // Regression: the note about the closest expiry was wrong in two cases:
-//   - If all expiries were exposed, the note named an expiry that did not exist.
+//   - If all expiries counted as exposure, because they came during a fault outside the envelope or
+//     soon after it, the note named an expiry that did not exist.
 //   - If the closest expiry came before the end of the lease, but within the precision of the
 //     servers' times, the note named a later expiry instead.
 func TestNoteAboutTheClosestExpiry(t *testing.T) {
@@ -508,10 +509,12 @@ func TestOtherRuleIsRefused(t *testing.T) {
 	t.Log(one.Reason)
 }
 
-// The test uses the packets a, j and k of the picture in decision 1. Packet j proves that a PING
-// came after packet a and before packet k. So the lease is counted from packet a. In two cases, the
-// lease is counted from the handshake instead: if there is no packet j, or if packet j was sent too
-// soon after the answer to packet a.
+// In this test, a client sends packet a (any request), then packet j (a request that goes to the
+// leader and back), and then packet k (a quorum write). If packet j is sent long enough after the
+// answer to packet a, it proves that the server reported packet a to the leader before packet k. So
+// the lease is counted from the time at which packet a was sent. In two cases, the lease is counted
+// from the handshake instead: if there is no packet j, or if packet j was sent too soon after the
+// answer to packet a. Decision 1 has a picture of the three packets.
 func TestRuleCountsFromTheRightPacket(t *testing.T) {
 	const ms = time.Millisecond
 	for _, c := range []struct {

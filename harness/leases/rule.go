@@ -8,8 +8,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A lease computes the longest lease that the rule of decision 1 allows. Unlike the session's own
-// code, it keeps every packet. The names a, j, k, K, s and r are those of the decision.
+// The type `lease` applies the rule of decision 1 to the packets of one session, and computes the
+// latest deadline that the rule allows. Unlike the session's own code, it keeps every packet of a
+// connection. The names a, j, k, K, s and r are those of the decision.
 type lease struct {
 	timeout, tick time.Duration
 
@@ -83,8 +84,9 @@ func (l *lease) open(e *Event) {
 	l.activity, l.proof = packets{}, packets{}
 }
 
-// The method `latest` returns the time that decision 1 calls K(k), for evidence that was sent at k.
-// The evidence can raise l.kept to this time, but not beyond.
+// The method `latest` returns the latest time to which a packet can raise l.kept, or l.proven
+// during a probation. The packet is evidence (a proof of the kind Leader or Majority), and was sent
+// at the time k. Decision 1 calls the result K(k).
 func (l *lease) latest(k time.Duration) time.Duration {
 	a := l.opened
 	if j := l.proof.before(k); j != Never {
@@ -123,11 +125,16 @@ func (l *lease) answer(p leasetrace.Proof, sent, read time.Duration, epoch int64
 }
 
 // The method `meet` applies the rule of decision 1 for a new connection, when its first quorum
-// write is answered. The rule compares the time at which this answer was read with a bound:
+// write is answered. The field l.kept is the time before which the leader does not expire the
+// session. A new connection begins with a cautious value, because its leader may be another one.
+// The answer shows which leader it is, and so gives a bound before which this leader does not
+// expire the session:
 //   - If the previous connection had the same leader, the bound is the value that l.kept had at the
-//     end of the previous connection.
+//     end of the previous connection, because this leader still knows when it received the packets
+//     of that connection.
 //   - If the previous connection had another leader, the bound is l.keptBy(t). Here t is the time
-//     at which the last quorum write of the previous connection was sent.
+//     at which the last quorum write of the previous connection was sent. The new leader began to
+//     count the timeouts of all sessions only after that write was acknowledged.
 //
 // If the answer was read before the bound, l.kept rises to the bound. If l.kept is larger than the
 // bound already, it does not change.

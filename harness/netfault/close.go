@@ -25,11 +25,11 @@ var ErrUnanswered = errors.New("netfault: the close of the session was not answe
 // would then mistake the close for its own write.
 const closeXid int32 = 1 << 30
 
-// CloseSession ends a client's session from outside. It connects to `server` as a second client
-// with the session's id and password, and closes the session. When CloseSession returns nil, the
-// session and its ephemeral znodes are gone, and requests that the proxy of the session's owner has
-// stalled are lost. The owner learns of the close only from its own connection. CloseSession
-// requests the given session timeout; the server decides the actual one.
+// CloseSession ends the session of a client, the owner, from outside. It connects to `server` as a
+// second client with the session's id and password, and closes the session. When CloseSession
+// returns nil, the session and its ephemeral znodes are gone. If the owner's proxy is stalled, the
+// requests that wait in the proxy are lost. The owner learns of the close only from its own
+// connection. CloseSession requests the given session timeout; the server decides the actual one.
 //
 // If ctx ends first, the session may or may not be closed, and its timeout may have changed. If the
 // request to close was sent but not answered, the error is [ErrUnanswered].

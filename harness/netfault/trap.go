@@ -11,12 +11,12 @@ import (
 // Op is an operation of ZooKeeper's protocol.
 type Op = wire.Op
 
-// The operations for which traps are set most often. A trap does not catch a request with a
-// negative number (xid), because the client library sends such a request by itself, for example
-// when it sets its watches on a new connection. There is one exception: after Widen, a trap can
-// catch a ping.
+// The operations for which traps are set most often. Traps are meant for the requests of programs.
+// The client library sends some requests by itself, for example when it sets its watches on a new
+// connection. These requests have negative numbers (xids), and no trap catches them, not even a
+// trap for OpAny. There is one exception: after Widen, a trap can catch a ping.
 const (
-	OpAny          Op = 0 // every request but pings
+	OpAny          Op = 0 // every operation except a ping
 	OpCreate          = wire.OpCreate
 	OpDelete          = wire.OpDelete
 	OpExists          = wire.OpExists
@@ -221,11 +221,12 @@ type piece struct {
 	trap *Trap
 }
 
-// The method `scanner` returns a function that cuts the chunks of one direction into pieces, so
-// that each trap comes before the frame that it caught. If that frame began in an earlier chunk,
-// the trap comes before the rest of the frame: without the rest, the part that has already passed
-// has no effect. The first frame of a direction is the handshake, which no trap catches. If the
-// data turn out not to be frames, all further data are passed on unchanged.
+// The method `scanner` returns a function that cuts the chunks of one direction into pieces. A
+// piece may have a trap, which springs before the bytes of the piece pass. So a piece with a trap
+// begins at the frame at which the trap springs. If that frame began in an earlier chunk, the piece
+// begins with the rest of the frame: without the rest, the part that has already passed has no
+// effect. The first frame of a direction is the handshake, which no trap catches. If the data turn
+// out not to be frames, all further data are passed on unchanged.
 func (c *conn) scanner(frames *wire.Frames, trap func(head []byte) *Trap) func(chunk []byte) []piece {
 	var seen, end int64 // bytes of all chunks so far; position at which the last whole frame ended
 	handshake, framed := true, true

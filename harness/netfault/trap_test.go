@@ -112,8 +112,8 @@ func TestTrapBeforeSendingKeepsTheRequestFromTheServer(t *testing.T) {
 		var s server
 		c := open(t, w, &s)
 		trap := w.Set(Request{Op: OpDelete, Path: "/q/", N: 2}, Reset)
-		// All five requests are in one Write. The requests before the caught one arrive. The caught
-		// request and the one after it do not.
+		// All five requests are in one Write. The trap catches the fourth request. The server gets
+		// the first three requests, but neither the fourth nor the fifth.
 		batch := slices.Concat(c.request(OpDelete, "/q/1"), c.request(OpDelete, "/other"), c.request(OpCreate, "/q/2"),
 			c.request(OpDelete, "/q/2"), c.request(OpDelete, "/q/3"))
 		if _, err := c.Write(batch); err != nil {
@@ -344,8 +344,8 @@ func (s *server) gets(t *testing.T, want string) {
 	}
 }
 
-// The type `half` is an end of a pipe that supports CloseWrite like TCP. The other end does not
-// detect the call.
+// The type `half` is an end of a pipe. Like a TCP connection, it has a method CloseWrite, but the
+// method does nothing, so the other end does not detect the call.
 type half struct {
 	net.Conn
 	closed chan struct{}

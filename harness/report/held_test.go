@@ -12,9 +12,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// txn makes a transaction with one change, at the time start + at. The transaction has no cxid.
-// Only the requests of clients have one. So if the transaction closes a session, the session
-// expired.
+// txn makes a transaction with one change, at the time start + at. If a client's request causes a
+// transaction, the transaction has the number of the request, its cxid. The transactions of txn
+// have no cxid. So if one of them closes a session, no client closed the session: it expired.
 func txn(zxid, session int64, start time.Time, at time.Duration, op wire.Op, path string) txnlog.Txn {
 	t := txnlog.Txn{TxnHeader: wire.TxnHeader{Zxid: zxid, Session: session, Time: start.Add(at).UnixMilli(), Op: op}}
 	change := op

@@ -40,8 +40,9 @@ type Round struct {
 	Grants   int              `json:"grants,omitempty"` // grants whose transaction the witness found in the servers' logs
 	Faults   []FaultRound     `json:"faults,omitempty"`
 
-	// Heap is the size of this process's heap in bytes after the round, and Goroutines the number
-	// of its goroutines. They must not grow from round to round.
+	// Heap is the size of this process's heap in bytes after the round. Goroutines is the number of
+	// its goroutines at that time. If one of them keeps growing from round to round, something
+	// leaks.
 	Heap       uint64 `json:"heap"`
 	Goroutines int    `json:"goroutines"`
 }

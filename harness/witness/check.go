@@ -15,9 +15,10 @@ import (
 // resolution is the precision of times in the servers' logs.
 const resolution = time.Millisecond
 
-// Checkers returns the checkers that compare the history h with the log l. A hold that outlives its
-// znode is exposure and no violation if the cause is a fault that envelope.Outside names. A
-// property about certain operations is judged only if h has such operations.
+// Checkers returns the checkers that compare the history h with the log l. If a hold outlives its
+// znode because of a fault that envelope.Outside names, this is not a violation: the time counts as
+// exposure. [checker.Excuse.Explains] lists the other causes that count as exposure. A property
+// about certain operations is judged only if h has such operations.
 //
 // All properties are optional: a run that does not exercise one can still pass. If l is nil or
 // empty, because the ensemble has no logs, no property is exercised.

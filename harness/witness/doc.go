@@ -29,12 +29,14 @@
 //
 // # What is committed
 //
-// One leader assigns each zxid, so two servers must have the same transaction under one zxid. At
-// the end of an epoch, a server can also have transactions that no majority accepted. If the next
-// leader does not have them, a server that follows this leader removes them from its log. So if a
-// log continues into the next epoch without a snapshot in between, its last transaction before that
-// epoch is the last committed one of the old epoch. Merge drops later transactions of the old
-// epoch, which other logs may have.
+// One leader assigns each zxid, so two servers must have the same transaction under one zxid. But
+// at the end of an epoch, a server can have written transactions that no majority accepted. If the
+// next leader does not have these transactions, each server that follows this leader removes them
+// from its log, before it writes transactions of the new epoch. So in a log that continues into the
+// new epoch, the last transaction of the old epoch is the last committed one of that epoch. This
+// does not apply if the server has a snapshot between the two epochs, because the snapshot may
+// stand for transactions that the log lacks. Other logs may have transactions of the old epoch with
+// larger zxids. Merge drops them.
 //
 // # Not judged
 //

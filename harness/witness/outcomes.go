@@ -93,9 +93,12 @@ func (o *outcomes) notAfter(op history.Operation, t time.Time) bool {
 //   - If its outcome is unknown, t must be after its start and before the session's next operation
 //     on the object.
 //   - If it failed, t must be after its start, before its end, and before the session's next
-//     operation on the object. The limits at the start and at the next operation are stricter than
-//     in the other cases. So the rounding of times does not move the transaction of another
-//     operation into this one.
+//     operation on the object.
+//
+// If a transaction counts as the effect of a failed operation, that is a violation. So the limits
+// of a failed operation at its start and at the next operation are stricter than in the other
+// cases. Otherwise, because times are rounded, a transaction of the session's previous or next
+// operation could seem to be an effect of the failed one.
 func (o *outcomes) did(op history.Operation, t time.Time) bool {
 	next := o.next[op.Invoke.Index]
 	switch op.Outcome() {
@@ -256,8 +259,8 @@ func (l *Log) itemsInLog(j *judging) {
 		session int64
 		queue   string
 	}
-	// For each session and queue: the last znode of each item that the session removed, although no
-	// operation delivered the item.
+	// For each session and queue: the items that the session removed and that no operation
+	// delivered. Each of these items is represented by its last znode.
 	silently := make(map[user][]*Life)
 	for key, it := range items {
 		if gone := it.gone(); len(gone) > 0 && !delivered[key] && gone[len(gone)-1] == it[len(it)-1] {
@@ -347,9 +350,11 @@ func (o *outcomes) acknowledged(op history.Operation, it logItem, rivals []histo
 	return 0
 }
 
-// explainsRather reports whether a transaction counts as the effect of the rival, if both the rival
-// and op explain it. An ack that succeeded comes first, then the earliest ack with an unknown
-// outcome, then an ack that failed.
+// explainsRather compares two acks of the same claim, `rival` and `op`. One transaction may be the
+// effect of either ack, but counts as the effect of only one. explainsRather reports whether this
+// is `rival`. The transaction counts as the effect of an ack that succeeded. If no ack succeeded,
+// it counts as the effect of the earliest ack with an unknown outcome. Otherwise it counts as the
+// effect of an ack that failed.
 func explainsRather(rival, op history.Operation) bool {
 	switch op.Outcome() {
 	case session.OK:

@@ -12,9 +12,10 @@ import (
 // A Summary counts spans, and keeps the last spans of each place. Its size depends on the number of
 // places and of expired sessions, but not on the number of spans.
 type Summary struct {
-	// Most is the number of spans that a Summary keeps for each place: the last ones. Zero means
-	// all spans. Takeovers and Abandoned also keep this number of their last spans, and sometimes
-	// more.
+	// Most limits how many spans a Summary keeps. Zero means no limit. In the result of Places, the
+	// field Last of each place has only the last Most spans. Takeovers and Abandoned are lists for
+	// all places together. Each of the two lists keeps at least its last Most spans, but fewer than
+	// 2*Most.
 	Most int
 
 	Takeovers, Abandoned []Span // spans whose field After or Abandoned is set

@@ -24,13 +24,14 @@ type Batcher[J any] struct {
 	Prepare func(ctx context.Context)
 
 	// Commit carries out as many calls as it chooses, starting with the first, and finishes them.
-	// The other calls come first in the next batch. The context of Commit is that of the session
-	// and not of a caller, because a call cannot be cancelled halfway.
+	// The other calls come first in the next batch. A call that Commit has begun to carry out
+	// cannot be cancelled halfway, even if its caller no longer waits. So the context of Commit
+	// ends with the session, and not with the context of a caller.
 	Commit func(ctx context.Context, calls []*Call[J])
 
 	// Tidy removes the znodes that Commit left, for example a ledger znode. It is called only after
-	// Close, when all calls have been carried out. If further calls are carried out after that,
-	// Tidy is called again.
+	// Close, when all calls have been carried out. If Commit carries out further calls after a call
+	// of Tidy, Tidy is called again.
 	Tidy func(ctx context.Context) error
 
 	mu      sync.Mutex

@@ -11,8 +11,9 @@
 //
 // # Not guaranteed
 //
-// All clients of one library share one process. The clients of kazoo share Python's interpreter
-// lock. The clients in Go share the process that measures.
+// The results do not show the speed of a library alone. All clients of one library share one
+// process, which may limit them: the clients of kazoo also share Python's interpreter lock, and the
+// clients in Go share the process that measures.
 //
 // # Goroutines
 //

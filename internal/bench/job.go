@@ -273,9 +273,11 @@ func (j Job) write(ctx context.Context, write func(ctx context.Context, k int) e
 
 // The type `last` has the number of the last round of a job. It is for jobs in which all clients
 // must join each round. Before each round, each client checks whether the limit is reached. The
-// first client for which it is reached makes its next round, round k, the last one. No other client
-// can have begun round k+1 by then: round k ends only after all clients have joined it, and this
-// client has not joined it yet.
+// first client that finds the limit reached still joins its next round, and makes this round the
+// last one.
+//
+// No other client can already be in a later round. A later round begins only after all clients have
+// joined the round before it, and the first client has not joined its next round yet.
 type last struct{ atomic.Int64 }
 
 func newLast() *last {

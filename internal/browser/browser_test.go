@@ -60,7 +60,9 @@ func TestNothingIsLeft(t *testing.T) {
 // Regression: a killed test run left a profile in the temporary directory permanently.
 func TestWhatAKilledTestLeavesIsSwept(t *testing.T) {
 	dir := t.TempDir()
-	// Like a browser, the script keeps its ends of the pipes open until it ends.
+	// The script takes the place of a browser. Like a browser, it does not close its ends of the
+	// two pipes from Start while it runs. So `parent`, the process that starts the script, waits
+	// on a pipe until it is killed.
 	if err := os.WriteFile(filepath.Join(dir, names[0]), []byte("#!/bin/sh\nexec sleep 600\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A Server is the client's side of the protocol, for clients in Go.
+// A Server is the part of a client program that replies to the requests of the harness. It is for
+// clients that are written in Go; see Serve.
 type Server struct {
 	mu  sync.Mutex
 	out io.Writer

@@ -270,8 +270,9 @@ func expiry(p *probe) error {
 	return nil
 }
 
-// The method `silence` opens a session that creates a znode and then sends nothing, and waits for
-// the end of this session.
+// The method `silence` opens a session, which creates an ephemeral znode and then sends nothing.
+// Then the method waits until the servers delete the znode, because this shows that they have ended
+// the session. It gives up when the time s.latest has passed since the reply to the create request.
 func (p *probe) silence(server int) (s silence, err error) {
 	silent, err := p.open(server, shortest)
 	if err != nil {

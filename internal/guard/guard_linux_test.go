@@ -436,8 +436,10 @@ func TestLossEndsTheCommandAtOnce(t *testing.T) {
 	}
 }
 
-// Run does not start the command while too little time is left until the deadline, for example just
-// after the grant. In this test the lease ends before it is renewed, so Run fails.
+// Run does not start the command while too little time is left until the deadline of the lease. Too
+// little time may be left just after the grant, if the last renewal of the lease was long ago. Run
+// then waits until the session renews the lease. In this test, the lease ends before it is renewed,
+// so Run fails.
 func TestCommandWaitsForEnoughOfTheLease(t *testing.T) {
 	l := newLease(grace + margin)
 	time.AfterFunc(200*time.Millisecond, func() { l.end(errors.New("lapsed")) })
@@ -498,8 +500,9 @@ func TestSuspend(t *testing.T) {
 			// A process group becomes an orphan when none of its processes has a parent in another
 			// group of the same session any more. In the holder's group, only the command has such
 			// a parent: the guard. The holder has none, because no shell has started it from this
-			// terminal. So when the command ends, the kernel sends SIGHUP to the holder if the
-			// holder is still stopped. This signal may set Interrupted in the result.
+			// terminal. So the group becomes an orphan when the command ends. If the holder is
+			// still stopped at that time, the kernel sends SIGHUP to it. This signal may set
+			// Interrupted in the result.
 			want := regexp.MustCompile("result 143 true (true|false) <nil>$")
 			if resumed {
 				want = regexp.MustCompile("result 9 false false <nil>$")

@@ -52,9 +52,10 @@ func (t tree) signal(s syscall.Signal) {
 	session, _ := unix.Getsid(0)
 	groups := make(map[int]bool)
 	for _, p := range descendants(os.Getpid()) {
-		// A group in another session contains only descendants of this process, because one of
-		// these descendants created that session. A group in this process's session may also
-		// contain other processes.
+		// SIGKILL goes only to groups that consist of descendants of this process. These are the
+		// command's own group, and the group of p if p is in another session. A descendant created
+		// that session, so all processes of the session are descendants. A group in this process's
+		// session may also contain other processes.
 		if p.group == t.group || p.session != session {
 			groups[p.group] = true
 		}

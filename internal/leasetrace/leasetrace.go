@@ -30,12 +30,14 @@ const (
 	Closed
 	// Sent means that a request is about to be written: Xid, Op.
 	Sent
-	// Answered means that the lease used a reply: Xid, Zxid, Code, Part, Proof, Sent, Deadline.
+	// Answered means that the session read a reply that is evidence for its lease, and has updated
+	// the lease: Xid, Zxid, Code, Part, Proof, Sent, Deadline.
 	Answered
 	// Waiting means that a contender began to wait: Hold, Path.
 	Waiting
-	// Expected means that the lease is renewed for a contender, because the contender is the next
-	// one: Hold, Path.
+	// Expected means that a contender may soon be granted its hold, for example because only one
+	// other contender is ahead of it: Hold, Path. From then on, the session renews its lease for
+	// this contender, because it grants the hold only under a lease.
 	Expected
 	// Granted means that a contender was granted its hold: Hold, Path, Deadline.
 	Granted

@@ -15,8 +15,9 @@ import (
 // depend on how `other` uses the data of its znode:
 //
 //   - If `other` can change the data only by leaving a release mark, only the data is watched. A
-//     change means that `other` was served and has departed. After a deletion without a change,
-//     `other` may have departed before it was served, have vanished, or have left no release mark.
+//     change means that `other` was served and has departed. A deletion without a change has one of
+//     three causes: `other` departed before it was served, `other` departed without a release mark,
+//     or `other` vanished because its session ended or a client deleted its znode.
 //   - If `other` may also change the data while it is served, the data is watched, but the first
 //     change means only that `other` has been served. If `me` is exclusive, a second watch waits
 //     for the deletion.

@@ -116,9 +116,9 @@ func (n Naming) Queue(children []string) []Contender {
 	return queue
 }
 
-// Compare orders contenders by number. Normally the servers choose the numbers, which all differ.
-// Two contenders have the same number only if another client chose a name itself, with its number.
-// Then the names decide.
+// Compare orders contenders by number. Normally the servers choose the numbers, so all numbers
+// differ. Two contenders have the same number only if a client created a znode that is not
+// sequential, and chose the whole name with the number. Then Compare orders the two by their names.
 func Compare(a, b Contender) int {
 	switch {
 	case a.Seq == b.Seq:

@@ -10,17 +10,20 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// If Queue.Delay is set, every exclusive contender writes a mark when it is served, and clears the
-// mark in the transaction in which it departs. If the mark remains but the contender's znode is
-// gone, the contender vanished: its session expired, or a client deleted the znode. Requests of the
-// vanished contender may still be in progress. So the next contender waits for the delay before it
-// is served. The delay begins when the next contender reads the mark, because no server reports
-// when a znode was deleted.
+// If Queue.Delay is set, every exclusive contender writes the transaction mark when it is served.
+// The transaction mark is the data that every transaction of an exclusive place sets (see
+// Place.guard). It is not the release mark. The contender clears the transaction mark in the
+// transaction in which it departs.
 //
-// This mark is not the release mark. It is the mark that every transaction of an exclusive place
-// leaves (see Place.guard). With Queue.Delay, the mark is the data of a persistent znode in the
-// directory. Without this znode, the mark would be the data of the directory itself, and would be
-// lost: the directory is a container, which the servers delete when it is empty.
+// If the mark remains but the contender's znode is gone, the contender vanished: its session ended,
+// or a client deleted the znode. (For an exception, see leaveTries.) Requests of the vanished
+// contender may still be in progress. So the next contender waits for the delay before it is
+// served. The delay begins when the next contender reads the mark, because no server reports when a
+// znode was deleted.
+//
+// With Queue.Delay, the transaction mark is the data of a persistent znode in the directory.
+// Without Queue.Delay, it is the data of the directory itself. The directory is a container, which
+// the servers delete when it is empty. So a mark in its data can be lost when no contender is left.
 //
 // The model is the lock-delay of Chubby, but there the server measures the time.
 

@@ -86,10 +86,13 @@ func (l *Queue) Join(ctx context.Context, r Request) (*Place, error) {
 }
 
 // leaveOps returns the ops for the transaction in which c deletes its znode after c was served; see
-// Place.Leave. If c was alone when it joined and there is no Queue.Delay, c leaves no release
-// mark. In this case c is the only contender ahead of its successor, so the successor needs no new
-// list, with or without a mark. With Queue.Delay, the ops also clear the mark that is described in
-// delay.go.
+// Place.Leave. These ops leave the release mark, unless c is shared or Naming.Silent is set; then
+// leaveOps returns nil. With Queue.Delay, the ops also clear the transaction mark; see delay.go.
+//
+// The release mark shows that c was served, so that no contender was ahead of c. Therefore the next
+// contender need not list the contenders again. If c was alone when it joined, the next contender
+// need not do so even without a release mark, because c is the only contender ahead of it. In this
+// case leaveOps returns nil too, unless Queue.Delay is set.
 func (l *Queue) leaveOps(c *Place, alone bool) []session.Op {
 	if c.marks == "" || l.Naming.Silent || alone && l.Delay == 0 {
 		return nil
@@ -130,10 +133,12 @@ func (l *Queue) wait(ctx context.Context, c *Place, r Request, children []string
 		if err != nil {
 			return err
 		}
-		// No contender can join ahead of `me`. So no new list is needed in two cases:
+		// The wait for d.Last is over, and no contender can join ahead of `me`. So no new list is
+		// needed in two cases:
 		//
 		//   - d.Last was the only contender ahead of `me`.
-		//   - d.Last had been served, so no contender was ahead of d.Last.
+		//   - d.Last had been served. Then d.Last is exclusive, and an exclusive contender is
+		//     served only if no other contender is ahead of it.
 		if served || d.Ahead == 1 {
 			return l.serve(ctx, c, r, served)
 		}

@@ -46,10 +46,11 @@ func TestHandOverStaysFlat(t *testing.T) {
 			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				ctx := t.Context()
 				a, b, crowd := w.Client(), w.Client(), w.Client()
-				// Create the directory, so that the first create request succeeds. Otherwise the
-				// contender repeats the create, and its list does not show that the queue was
-				// empty. The contender then departs with a multi, which leaves a release mark, but
-				// the test expects a delete.
+				// Create the directory, so that the first create request of client `a` succeeds. If
+				// the directory were missing, `a` would have to repeat the create. The list that it
+				// requested with the first create would then not contain its znode, and so not show
+				// that the queue was empty. Therefore `a` would leave a release mark when it
+				// departs. That takes a multi, but the test expects a delete.
 				if err := recipe.CreateParents(ctx, crowd.Session, "/line/any"); err != nil {
 					t.Fatal(err)
 				}
@@ -107,8 +108,10 @@ func TestHandOverStaysFlat(t *testing.T) {
 	}
 }
 
-// A contender must leave a release mark unless it joined an empty queue. In this test the contender
-// repeats its create request, and its first list shows only the znode of another contender.
+// A contender must leave a release mark unless it joined an empty queue. In this test, the queue is
+// not empty: the first contender is served. The second contender repeats its create request, so its
+// first list shows only the znode of the first one. It must not conclude from the length of this
+// list that the queue was empty.
 func TestContenderWithARepeatedCreateIsNotAlone(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()

@@ -77,12 +77,14 @@ func (c *Place) Token() int64 { return c.token }
 // delete the znode. If ctx comes from Bind, the context that was passed to Bind limits the wait
 // instead.
 //
-// If an exclusive place in a lock queue had been served, Leave leaves a release mark: it sets the
-// znode's data, and deletes the znode in the same transaction. The next contender watches the data.
-// A change of the data shows that this place had been served, and was therefore the first one in
-// the queue. So the next contender need not list the contenders. If the session expires instead,
-// the next contender's watch reports a deletion without a change. A place leaves no release mark if
-// Naming.Silent is set, or if the queue was empty when the place joined and Queue.Delay is 0.
+// If an exclusive place in a lock queue had been served, Leave leaves a release mark: one
+// transaction sets the znode's data and then deletes the znode. The next contender watches the
+// data. Its watch fires once, for the first of these two changes, so it reports the change of the
+// data. This shows that the place had been served. When it was served, it was the first one in the
+// queue, so no contender is ahead of the next one. Therefore the next contender need not list the
+// contenders. If the session expires instead, the next contender's watch reports only a deletion. A
+// place leaves no release mark if Naming.Silent is set, or if the queue was empty when the place
+// joined and Queue.Delay is 0.
 func (c *Place) Leave(ctx context.Context, cause error) error {
 	ctx, cancel := c.Unbind(ctx)
 	defer cancel()

@@ -177,10 +177,11 @@ func TestContextEndsBeforeTheNodeIsDeleted(t *testing.T) {
 			}
 			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				r := Request{Name: name, Kind: kind}
-				// Create the directory, so that the first create request succeeds. Otherwise the
-				// contender repeats the create, and its list does not show that the queue was
-				// empty. The contender then departs with a multi even where the test expects a
-				// delete.
+				// Create the directory, so that the first create request of a contender succeeds.
+				// If the directory were missing, the contender would have to repeat the create. Its
+				// list of the queue would then not contain its znode, and so not show that the
+				// queue was empty. Therefore an exclusive contender would leave a release mark when
+				// it departs. That takes a multi, even where the test expects a delete.
 				recipetest.Check(t, recipe.CreateParents(t.Context(), w.Admin().Session, "/line/any"))
 				if op == "multi" { // a contender behind another one departs with a multi
 					before := joining(t, w, r)

@@ -18,7 +18,7 @@ import (
 //
 //   - ctx or the session ended.
 //   - Another client deleted the znode.
-//   - A server refused for good to show the mark.
+//   - Txn could not read the mark, because of an error that is not session.Transient.
 func (c *Place) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	return c.TxnThen(ctx, nil, ops...)
 }
@@ -43,7 +43,8 @@ type doubt struct {
 // of all earlier transactions are known, and the caller must call `done` to end the turn.
 func (c *Place) begin(ctx context.Context) (done func(), err error) {
 	// The wait for the turn also ends with the place's context. A removal of the znode takes the
-	// turn only after that context has ended. So this call never waits for a removal.
+	// turn only after that context has ended. So while a removal has the turn, Take does not wait:
+	// it returns an error at once.
 	if err := c.turn.Take(ctx, c.Context()); err != nil {
 		return nil, c.refused(err)
 	}
@@ -103,7 +104,8 @@ func (c *Place) applied(callback func()) {
 // The mark of an exclusive place is the data of the directory or, with Queue.Delay, of a znode in
 // it. While the place is held, nobody else can set this mark: no other place is held, and a late
 // transaction of an earlier place fails because of its guard. The data of the place's own znode
-// cannot be the mark, because a change of that data is a release mark: see Leave.
+// cannot be the mark. If it were the mark, each transaction would change this data, and the next
+// contender would take the change for a release mark (see Leave).
 //
 // The mark of a shared place is the version of its own znode, because there can be many shared
 // places at once.
@@ -143,7 +145,8 @@ func (c *Place) settle(ctx context.Context) error {
 }
 
 // The method `marked` reports whether the transaction in doubt has left its mark. c.txns does not
-// count that transaction yet.
+// count that transaction yet. So its mark is the result of c.mark() or, for a shared place, a
+// version larger than c.txns.
 func (c *Place) marked(ctx context.Context) (bool, error) {
 	if c.marks == "" {
 		own, err := c.own(ctx)
@@ -156,8 +159,9 @@ func (c *Place) marked(ctx context.Context) (bool, error) {
 	if string(dir.Data) == string(c.mark()) {
 		return true, nil
 	}
-	// Read the place's znode after the mark was read. If the znode still exists, the place was held
-	// all the time until then, and no other client can have replaced the mark.
+	// The mark is not there, but it may have been replaced. Another client can replace the mark
+	// only after the place's znode is gone. So read the znode now, after the mark was read. If the
+	// znode still exists, the mark was not replaced, and the transaction was not applied.
 	_, err = c.own(ctx)
 	return false, err
 }

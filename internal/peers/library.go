@@ -21,9 +21,9 @@ const (
 	Curator Library = iota // Java, Apache Curator
 	Kazoo                  // Python, kazoo
 	Zkcoord                // the packages of this module, in a separate process
-	// ZKLock is go-zookeeper's zk.Lock, in this process. zk.Lock does not report a loss. The client
-	// of this package treats a lost connection and an expired session as losses, which is the best
-	// that a program can do.
+	// ZKLock is go-zookeeper's zk.Lock, in this process. zk.Lock does not report a loss, but
+	// go-zookeeper reports a lost connection and an expired session. The client of this package
+	// treats both as losses. A program that uses zk.Lock cannot do better with these reports.
 	ZKLock
 	// ZKLockUntilExpired treats only an expired session as a loss.
 	ZKLockUntilExpired

@@ -32,8 +32,9 @@ func TestAProcessStopsAndGoesOn(t *testing.T) {
 	}
 }
 
-// /proc/pid/stat contains the name of a process unchanged. Stopped must not mistake a part of the
-// name for the state.
+// The kernel writes the name of a process into /proc/pid/stat without escaping it. Stopped must not
+// mistake a part of the name for the state. In this test, the name contains parentheses that are
+// followed by the letters of two states, R and T.
 func TestAProcessWithAnyNameStops(t *testing.T) {
 	sleep, err := exec.LookPath("sleep")
 	needs.Installed(t, err)

@@ -99,8 +99,9 @@ func (tr *Trial) Strike(c *Client) {
 	if tr.fate == crashpoint.ReplyLost || tr.fate == crashpoint.ReplyAndSessionLost {
 		rule.Fate = zktest.CloseBeforeReply
 	}
-	// In the last trial, the rule skips all requests that the client sends. So it selects none, and
-	// World.Inject would fail the test.
+	// World.Inject fails the test if the rule selects no request. In the last trial of each fate,
+	// the rule selects none, because it skips all requests that the client sends. So Strike uses
+	// Ensemble.Inject.
 	in := tr.Ensemble.Inject(rule)
 	ctx, stop := context.WithCancel(context.Background())
 	var watch sync.WaitGroup

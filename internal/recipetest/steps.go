@@ -15,8 +15,10 @@ import (
 // succeeds, CancelBetweenSteps returns. After each call, no ephemeral znode and no watch may
 // remain.
 //
-// The calls run on one processor, where the goroutine that was started last runs first. In this
-// order, a faulty call sends an abandoned request after the request that must undo it.
+// The calls run on one processor, where the goroutine that was started last runs first. This order
+// reveals a faulty call that abandons a request and lets another goroutine undo that request. For
+// example, the goroutine that deletes a znode runs before the goroutine that creates it. So the
+// delete is sent first and has no effect, and then the znode of the abandoned create remains.
 func CancelBetweenSteps(t *testing.T, call Do) {
 	t.Helper()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))

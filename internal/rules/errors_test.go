@@ -91,11 +91,13 @@ func valueName(value ast.Expr) string {
 	return ""
 }
 
-// sentinelProblems returns the violations among the variables in `public`. The keys of both maps
-// are names of error variables, such as lock.ErrReleased. The values of `texts` are the texts of
-// these errors. The values of `public` are names of variables. If a public variable is set to
-// another variable, the value is the name of that other variable. Otherwise the value is the same
-// name as the key.
+// sentinelProblems returns the violations among the exported error variables in `public`. Both maps
+// contain names of error variables with their packages, such as lock.ErrReleased.
+//
+//   - `public` maps each exported variable to another variable if it is set to that variable, and
+//     otherwise to itself.
+//   - `texts` maps error variables to the texts of their errors. An exported variable that is set
+//     to another variable needs no text there.
 func sentinelProblems(public, texts map[string]string) (problems []string) {
 	names := make(map[string]string) // value or text of an error -> the public variable that has it
 	for _, full := range slices.Sorted(maps.Keys(public)) {

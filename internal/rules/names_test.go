@@ -108,9 +108,9 @@ var (
 	namePattern = regexp.MustCompile(`[\w.]+`)
 )
 
-// namesOfTable returns the exported names in the column "now" of a section, without arguments. In
-// this column, a leading = repeats the names of the column "before", and T{A, B} stands for T, T.A
-// and T.B.
+// namesOfTable returns the exported names in the column "now" of a section, without arguments. If a
+// cell of this column begins with the sign "=", the names of the column "before" also belong to
+// this cell. In both columns, T{A, B} stands for T, T.A and T.B.
 func namesOfTable(section string) map[string]bool {
 	names := map[string]bool{}
 	for row := range strings.Lines(section) {

@@ -16,8 +16,9 @@ import (
 )
 
 // ruledOut has the words and patterns that comments, documents, help texts, errors and test
-// failures must not contain, with the words to use instead. Readers who are not native speakers had
-// to read sentences with them twice.
+// failures must not contain. Readers who are not native speakers had to read sentences with these
+// words twice. The field `instead` names the words to use in place of the words that `pattern`
+// matches.
 var ruledOut = []struct{ pattern, instead string }{
 	{`told|tells?|telling`, "say, report, return or notify"},
 	{`asks?|asked|asking`, "request, read or query"},
@@ -108,7 +109,7 @@ func TestNoTextHasAWordThatIsRuledOut(t *testing.T) {
 
 // The function `comments` returns the comments of a file. If a word of a comment is also a name in
 // the file's code, the function replaces this word by x. So a comment can name a function of the
-// code, even if that name is a word that is ruled out.
+// code, even if that name is a word that the list ruledOut forbids.
 func comments(set *token.FileSet, file *ast.File) (all []passage) {
 	names := make(map[string]bool)
 	ast.Inspect(file, func(n ast.Node) bool {

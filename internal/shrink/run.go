@@ -23,9 +23,12 @@ type Small struct {
 }
 
 // Run minimizes the run with the result `r`, which must be Invalid. It calls `run` for smaller and
-// smaller trials. It runs each trial up to `tries` times. If the violation occurs in none of these
-// runs, it rejects the trial. If ctx ends, Run returns the smallest trial so far. If no trial has
-// shown the violation yet, Run returns the error of `run`, which should be the context's error.
+// smaller trials, and up to `tries` times for each trial. If the violation occurs in none of these
+// runs, it rejects the trial.
+//
+// The first trial repeats the original run. If ctx ends after the first trial has shown the
+// violation, Run returns the smallest trial so far. If ctx ends before that, Run returns the error
+// of `run`, which should be the context's error.
 func Run(ctx context.Context, r *harness.Result, tries int, run func(context.Context, Trial) (*harness.Result, error)) (Small, error) {
 	failed := r.Failed()
 	if len(failed) == 0 || failed[0].Verdict != checker.Invalid {

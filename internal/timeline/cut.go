@@ -18,8 +18,8 @@ const (
 // holder is the client whose server is cut off.
 const holder = 0
 
-// A cut is a fault of a history. It is the first fault during which another client replaced the
-// holder.
+// A cut has the times of one fault of a history. The function `find` chooses this fault: the first
+// one during which the holder's lock was granted to another client.
 type cut struct {
 	at, mended time.Duration
 	granted    time.Duration // when another client was granted the lock

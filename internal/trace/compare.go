@@ -30,7 +30,7 @@ type Difference struct {
 	Steps       []Step
 	Want, Got   Transcript
 	Err         error // set if an ensemble could not play the trace
-	NotRepeated bool  // set if the difference occurred in no part that the minimization played
+	NotRepeated bool  // set if no shorter trace that the minimization played gave a difference with the same Name
 
 	names [2]string
 }

@@ -127,12 +127,13 @@ type generator struct {
 
 // Limits exclude requests from the traces of a comparison.
 type Limits struct {
-	Modes     bool // in a multi: no create2, and modes match operations; for releases before 3.8.2
-	CutWrites bool // no truncated write except a multi; for ensembles of several servers of 3.9
+	Modes     bool // a multi contains no create2, and the mode of each create matches its operation; for releases before 3.8.2
+	CutWrites bool // no write except a multi is truncated; for ensembles of several servers of 3.9
 
-	// Guest is for servers that other clients use too. Traces then read and change nothing outside
-	// the root. They contain neither truncated requests nor requests that depend on the
-	// configuration of the servers. Each ACL that is not empty also gives Owner all permissions.
+	// Guest is for servers that other clients use too. With Guest, a trace neither reads nor
+	// changes anything outside the root. It contains neither truncated requests nor requests that
+	// depend on the configuration of the servers. Each ACL that is not empty also gives Owner all
+	// permissions.
 	Guest bool
 	Owner wire.ID
 }
@@ -151,8 +152,9 @@ func (g generator) step() Step {
 		s.kind, s.old = 1+kind(g.IntN(int(kindsCount)-1)), g.percent(10)
 		return s
 	case g.percent(3):
-		// The fate of an old connection depends on which server leads. A guest does not always know
-		// the leader.
+		// A stale request uses an old connection. What happens to that connection depends on which
+		// server is the leader. With Limits.Guest, it may be unknown which server is the leader, so
+		// no request is stale.
 		s.stale = !g.Guest
 	}
 	s.req = g.request(s.op)
@@ -215,8 +217,10 @@ func (g generator) request(op wire.Op) wire.Record {
 	case wire.OpDelete:
 		return &wire.PathVersion{Path: g.deletable(), Version: g.version()}
 	case wire.OpCheck:
-		// No znode has these versions, so the check fails. Outside of a multi, it must fail: see
-		// the package comment of difftest.
+		// No znode has these versions, so the check fails. A check outside of a multi must not
+		// succeed, because some releases of ZooKeeper do not answer it then: see the package
+		// comment of difftest. Inside a multi, a check may succeed, and the method `multi` sets
+		// another version.
 		return &wire.PathVersion{Path: g.path(), Version: one[int32](g, -2, 99)}
 	case wire.OpSetData:
 		return &wire.SetDataRequest{Path: g.path(), Data: g.data(), Version: g.version()}

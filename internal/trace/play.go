@@ -226,8 +226,9 @@ func (r *run) connected(rsp *wire.ConnectResponse) string {
 
 // The method `connection` does a step that affects the client's connection.
 func (r *run) connection(c *client, s Step) error {
-	// The client does not send the last zxid that it has seen. No step waits for this server, so
-	// the server may be behind that zxid, and would then refuse the client.
+	// The request does not contain the last zxid that the client has seen. Otherwise a server that
+	// has not applied that zxid yet would refuse the client. The server with the role s.role may be
+	// such a server, because `settle` waits only for servers to which clients are connected.
 	req := wire.ConnectRequest{Timeout: int32(sessionTimeout.Milliseconds()), SessionID: c.session,
 		Password: c.password, NoReadOnly: s.old}
 	switch s.kind {
@@ -374,9 +375,10 @@ func (r *run) body(s Step) []byte {
 const clockError = 20
 
 // The method `header` returns the text for the zxid of a reply. If the reply to a write has a new
-// zxid, the text is "new". The texts for later replies name this zxid after the step. The reply to
-// a read has the zxid of the server's last transaction, which may belong to another trace. So the
-// text for a read is "now", unless its zxid is smaller than the zxid of the last write of this run.
+// zxid, the text is "new". Later texts show this zxid by the name of its step, for example "of step
+// 3". The reply to a read has the zxid of the server's last transaction, which may belong to
+// another trace. So the text for a read is "now", unless its zxid is smaller than the zxid of the
+// last write of this run.
 func (r *run) header(name string, s Step, h wire.ReplyHeader) string {
 	writes := s.op.IsWrite() && (h.Err != wire.MarshallingError || s.op == wire.OpMulti) // see Releases in the package comment of difftest
 	if h.Zxid <= r.last() || !writes {

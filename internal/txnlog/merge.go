@@ -174,15 +174,17 @@ func same(a, b Txn) bool {
 // endsOf returns, for each epoch, the zxid of the epoch's last committed transaction. It leaves out
 // an epoch if the logs do not prove where the epoch ended.
 //
-// The proof is a log in which a transaction of a later epoch follows the transaction with this
-// zxid. A server writes a transaction of a later epoch only after its earlier transactions agree
-// with those of that epoch's leader.
+// A log proves that the transaction t was the last committed one of its epoch if the next
+// transaction in the log belongs to a later epoch. When a server writes a transaction of the later
+// epoch, its earlier transactions already agree with those of the later epoch's leader. So t is the
+// last transaction that this leader has of the earlier epoch, and the leader's earlier transactions
+// are committed.
 //
 // Such a log proves nothing in two cases:
 //
-//   - The server has a snapshot between these two transactions. The server may have received the
-//     snapshot from the leader in place of transactions that it missed.
-//   - The log is damaged between the two transactions.
+//   - The server has a snapshot between t and the next transaction. The server may have received
+//     the snapshot from the leader in place of transactions that it missed.
+//   - The log is damaged between t and the next transaction.
 //
 // If the logs of two servers prove different ends of an epoch, endsOf leaves out that epoch.
 func endsOf(servers []Server) (map[int64]int64, error) {

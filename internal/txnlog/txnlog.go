@@ -226,9 +226,9 @@ func (t *Txn) parse(op wire.Op, body []byte) error {
 }
 
 // The method `close` parses the transaction that closes a session. The record of the transaction
-// may be missing. In that case `body` is empty, or has only a digest of 12 bytes. Decode cannot
-// mistake a digest for a record: it would read the digest's version as the number of paths, and the
-// next 8 bytes are not a list of that many paths.
+// may be missing. In that case `body` is empty, or has only a digest of 12 bytes: a version in 4
+// bytes, and a hash of the tree in 8 bytes. Decode does not mistake a digest for a record: it would
+// read the version, which is 2, as the number of paths, but 8 bytes are too few for two paths.
 func (t *Txn) close(body []byte) {
 	var r wire.CloseSessionTxn
 	if _, err := wire.Decode(body, &r); err != nil {
@@ -241,10 +241,11 @@ func (t *Txn) close(body []byte) {
 }
 
 // The method `parts` parses a multi. If one part was refused, no part was applied, although the log
-// may contain the records of the other parts. A server that received such a transaction from
-// another server logs the operation OpError for each part, but keeps the part's original record,
-// for example the record of a create. That record begins with the length of a path, in the place of
-// an error code. So only a negative number is an error code.
+// may contain the records of the other parts. If a server received a refused multi from another
+// server, it logs the operation OpError for each part, but keeps the part's original record, for
+// example the record of a create. In the place of an error code, that record has the length of a
+// path, which is never negative. Error codes are negative. So only a negative number is taken as an
+// error code.
 func (t *Txn) parts(body []byte) error {
 	var r wire.MultiTxn
 	if _, err := wire.Decode(body, &r); err != nil {

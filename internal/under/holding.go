@@ -72,10 +72,11 @@ type callerKey struct{ h *Holding }
 // returned context continues until the deadline of ctx, or until the context that was passed to
 // Bind ends.
 //
-// A program can use [context.WithoutCancel] to derive ctx from a context of Bind. Then the context
-// that was passed to Bind must not limit the wait. Unbind cannot recognize such a ctx by its
-// values, because it has all values of the context of Bind. But the holding never ends such a ctx.
-// So Unbind waits for the context that was passed to Bind only after the holding has ended ctx.
+// A program can use [context.WithoutCancel] to derive ctx from a context of Bind. Then neither the
+// holding nor the context that was passed to Bind ends ctx, so neither of them may end the wait.
+// Unbind cannot recognize such a ctx by its values, because it has all values of the context of
+// Bind. So Unbind waits for the context that was passed to Bind only after the holding has ended
+// ctx. This never happens to such a ctx.
 func (h *Holding) Unbind(ctx context.Context) (context.Context, context.CancelFunc) {
 	caller, bound := ctx.Value(callerKey{h}).(context.Context)
 	if !bound || ctx.Err() != nil {

@@ -202,7 +202,8 @@ func TestCauseOfAnEndedWait(t *testing.T) {
 }
 
 // context.WithoutCancel makes a context that has the values of a bound context. Neither the holding
-// nor the caller's context ends this new context. So they do not end the wait either.
+// nor the caller's context ends this new context. If the new context is passed to Unbind, neither
+// of them may end the context that Unbind returns.
 func TestDetachedContextOutlastsTheCaller(t *testing.T) {
 	const limit = time.Minute
 	for name, cancelled := range map[string]func(at string) bool{

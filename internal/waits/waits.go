@@ -166,8 +166,8 @@ func Deadlocks(all []Contender) (circles [][]Wait) {
 	return circles
 }
 
-// circleFrom returns the waits of a shortest cycle from session to itself, without sessions that
-// are already in a cycle.
+// circleFrom returns the waits of a shortest cycle from session to itself, or nil if there is none.
+// The cycle contains no session of `found`: these sessions are in cycles that were found earlier.
 func circleFrom(session int64, waits map[int64][]Wait, found map[int64]bool) []Wait {
 	if found[session] {
 		return nil

@@ -68,9 +68,9 @@ func CutPath(op Op, body []byte) []byte {
 }
 
 // MultiError returns the first error in the reply to a multi, and the number of parts up to and
-// including the part that failed. If there is no error, the code is OK. The number of parts is then
-// 0 if the multi is empty, and larger otherwise. If the body cannot be decoded, the code is
-// MarshallingError.
+// including the part that failed. If there is no error, the code is OK. In that case the number of
+// parts is 0 if the multi is empty, and at least 1 if it is not. If the body cannot be decoded, the
+// code is MarshallingError.
 func MultiError(body []byte) (code Code, parts int) {
 	for {
 		var h MultiHeader

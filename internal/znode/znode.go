@@ -90,14 +90,17 @@ func (s Seq) String() string { return fmt.Sprintf("%010d", int32(s)) }
 // ParseSeq splits the name of a sequential znode into the prefix and the number. A negative number
 // has ten or eleven characters, including its sign.
 //
-// The name alone does not show whether a dash is the sign or the end of the prefix. If two dashes
-// precede ten digits, ParseSeq takes the second dash as the sign unless the first digit is 0. If
-// one dash precedes ten digits, ParseSeq takes this dash as the sign only if the digits alone are
-// larger than the largest Seq. So its result is correct for
+// If a dash precedes ten digits, the name alone does not show whether this dash is the sign or the
+// end of the prefix. ParseSeq decides by two rules:
 //
-//   - every number, if the prefix ends in exactly one dash;
-//   - numbers above -1,000,000,000, if the prefix does not end in a dash;
-//   - numbers below 1,000,000,000, if the prefix ends in several dashes.
+//   - A single dash is not the sign, unless the digits alone are larger than the largest Seq. So if
+//     the prefix does not end in a dash, the result can be wrong for numbers of -1,000,000,000 or
+//     less.
+//   - The last of two or more dashes is the sign, unless the first digit is 0. So if the prefix
+//     ends in several dashes, the result is wrong for numbers of 1,000,000,000 or more.
+//
+// In all other cases the result is correct. For example, it is correct for every number if the
+// prefix ends in exactly one dash.
 func ParseSeq(name string) (prefix string, seq Seq, ok bool) {
 	digits := len(name)
 	for digits > 0 && name[digits-1] >= '0' && name[digits-1] <= '9' {

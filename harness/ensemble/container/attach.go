@@ -124,8 +124,8 @@ func (e *engine) healContainer(ctx context.Context, c mobycontainer.Summary) (er
 	case mobycontainer.StateExited:
 		err = e.startKilled(ctx, c.ID)
 	}
-	// A container that does not run, or that lacks iptables, has no rules to remove. So errors are
-	// ignored.
+	// Ignore the error of removing the rules, because a container that does not run, or that lacks
+	// iptables, has no rules to remove. The error below is that of the switch.
 	_, _ = e.exec(ctx, c.ID, remove())
 	if err != nil {
 		return fmt.Errorf("resume or start the container of %s: %w", c.Labels[composeService], err)

@@ -236,8 +236,9 @@ func (e *Ensemble) create(ctx context.Context) error {
 			return err
 		}
 	}
-	// Requests to the engine are not canceled, because a canceled request might still create
-	// something after the clean-up.
+	// The end of ctx does not cancel a request to the engine, because a canceled request might
+	// still create something after the clean-up. Only the timeout of the context `steady` ends a
+	// request.
 	steady, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
 	defer cancel()
 	net, err := network.New(steady, network.WithLabels(e.labels))

@@ -92,8 +92,8 @@ func needEngine(t *testing.T) *engine {
 	return e
 }
 
-// Clocks and disks make nodes slower to start, so the contract is checked with them only if
-// ZKCOORD_TEST_NEMESIS=container is set.
+// With Config.Clocks and Config.Disk, nodes start more slowly. So the test sets these two options
+// only if ZKCOORD_TEST_NEMESIS=container is set.
 func TestContract(t *testing.T) {
 	docker := needEngine(t)
 	logs := t.TempDir()

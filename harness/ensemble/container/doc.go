@@ -15,10 +15,11 @@
 // timeouts. A cut is applied to all nodes concurrently. It takes effect on each node within some 60
 // ms, but not on all nodes at the same instant.
 //
-// If the engine runs on another machine, or TESTCONTAINERS_HOST_OVERRIDE is set, ports are
-// published on all addresses of the engine's machine. If TESTCONTAINERS_HOST_OVERRIDE names the
-// loopback host, ports are published on loopback only. The servers require no password, so anyone
-// who reaches a port can use the server.
+// If the engine runs on another machine, or if TESTCONTAINERS_HOST_OVERRIDE is set, ports are
+// published on all addresses of the engine's machine, because this package does not know at which
+// of these addresses the program reaches the ports. There is one exception: if
+// TESTCONTAINERS_HOST_OVERRIDE names the loopback host, ports are published on loopback only. The
+// servers require no password, so anyone who reaches a port can use the server.
 //
 // # Testcontainers
 //
@@ -28,8 +29,12 @@
 // ended.
 //
 // If the program itself runs in a container, testcontainers-go assumes that the engine has the
-// gateway's address. That is wrong if the engine runs in the same container: see dialHost.
-// TESTCONTAINERS_HOST_OVERRIDE replaces the address that testcontainers-go or dialHost would
-// choose. If the engine cannot publish ports on the gateway's address, set
-// TESTCONTAINERS_HOST_OVERRIDE to the gateway. Ports are then published on all addresses.
+// gateway's address. This assumption is wrong if the engine runs in the same container as the
+// program: see dialHost.
+//
+// TESTCONTAINERS_HOST_OVERRIDE names the host at which the program reaches the ports, in place of
+// the host that testcontainers-go or dialHost would choose. Unless it names the loopback host,
+// ports are then published on all addresses. So if the engine cannot publish ports on the gateway's
+// address, set TESTCONTAINERS_HOST_OVERRIDE to the gateway: the program still connects to the
+// gateway, but the engine need not publish ports on that address alone.
 package container

@@ -188,7 +188,8 @@ var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 // default gateway. Both results are then that gateway.
 //
 // The file /.dockerenv shows that the program runs in a container, but not where the engine runs.
-// If the engine runs in the same container, `network` is one of our own addresses.
+// If `network` is one of our own addresses, the engine runs in the same container. Then dialHost
+// does not use the default gateway.
 func (e *engine) dialHost(network netip.Addr) (host string, publish netip.Addr) {
 	gateway := loopback
 	if _, err := os.Stat("/.dockerenv"); err == nil && !ownAddress(network) {
@@ -197,10 +198,11 @@ func (e *engine) dialHost(network netip.Addr) (host string, publish netip.Addr) 
 	return published(os.Getenv("TESTCONTAINERS_HOST_OVERRIDE"), e.DaemonHost(), gateway)
 }
 
-// The function `published` chooses the host and the address for dialHost. The zero address means
-// that ports are published on all addresses. This is the result if the override or the engine's URL
-// names a host other than loopback, because the address of that host on the engine's machine is not
-// known.
+// The function `published` chooses the host and the address for dialHost. If there is no override,
+// and the engine's URL names a local socket or pipe or is malformed, both results are the gateway.
+// Otherwise the host is the override or, without an override, the host in the URL. If this host is
+// loopback, ports are published on loopback. If not, its address on the engine's machine is not
+// known. Then `publish` is the zero address, which means that ports are published on all addresses.
 func published(override, daemon string, gateway netip.Addr) (host string, publish netip.Addr) {
 	u, err := url.Parse(daemon)
 	switch {

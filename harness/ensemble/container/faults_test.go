@@ -15,7 +15,7 @@ import (
 )
 
 // Regression: on a busy machine the engine answered "unable to freeze". The fault was not injected,
-// so the run ended as unknown.
+// so the verdict on the run was Unknown.
 func TestPauseIsRepeatedWhileTheReasonPasses(t *testing.T) {
 	var (
 		frozen  = errors.New("OCI runtime pause failed: unable to freeze: unknown")

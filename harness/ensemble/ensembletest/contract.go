@@ -64,10 +64,10 @@ func Contract(t *testing.T, e ensemble.Ensemble) {
 	}
 }
 
-// Steps runs each step of the contract on a separate ensemble. It is for ensembles that live in a
-// testing/synctest bubble. In the subtest of each step, Steps calls inBubble with a function
-// `step`. The function inBubble must start a new bubble, start an ensemble in this bubble, and call
-// `step` with the ensemble. Steps closes the ensemble.
+// Steps runs each step of the contract in a subtest, on a separate ensemble. It is for ensembles
+// that live in a testing/synctest bubble. Each subtest calls inBubble, which must start a new
+// bubble, start an ensemble in this bubble, and call the function `step` with the bubble's test and
+// the ensemble. The function `step` performs the step of the contract and closes the ensemble.
 func Steps(t *testing.T, inBubble func(t *testing.T, step func(*testing.T, ensemble.Ensemble))) {
 	for _, step := range steps {
 		t.Run(step.name, func(t *testing.T) {
@@ -225,8 +225,8 @@ func (c contract) oneWay(t *testing.T) {
 
 // partialMend isolates all three nodes with two cuts. The first cut isolates the node `other`. The
 // second cut is between the nodes `leader` and `one`. Then partialMend restores only the edges of
-// the first cut. The node `other` must form a quorum with one of these two nodes, and the third must
-// not join.
+// the first cut. The node `other` must then form a quorum with `leader` or with `one`. The nodes
+// `leader` and `one` must not both serve, because the edges between them are still cut.
 func (c contract) partialMend(t *testing.T) {
 	p := capability[ensemble.Partitioner](t, c)
 	leader, one := c.leader(t), c.follower(t)

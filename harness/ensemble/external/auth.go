@@ -11,10 +11,10 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// An authConn sends the ensemble's credentials on a connection for any client: the harness's own
-// session, a program under test in any language, or a fault that closes another client's session.
-// It sends them after the client's request for a session, like ZooKeeper's own clients, and hides
-// the replies from the client.
+// An authConn sends the ensemble's credentials on a connection for any client. The client may be
+// the harness's own session, a program under test in any language, or the connection with which a
+// fault closes another client's session. The authConn sends the credentials after the client's
+// request for a session, like ZooKeeper's own clients, and hides the replies from the client.
 //
 // Like a net.TCPConn, it allows one goroutine to read while another one writes.
 type authConn struct {

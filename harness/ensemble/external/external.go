@@ -37,8 +37,9 @@ type Options struct {
 	// uses the host in its address.
 	TLS *tls.Config
 	// Auth is sent on every connection. A run creates one znode at the root, and all its other
-	// znodes below that one. Everyone may access these znodes. So a credential is useful only if
-	// the ACL of the root names the credential, or if the servers serve only authenticated clients.
+	// znodes below that one. The ACLs of the znodes that a run creates allow everyone access. So a
+	// run needs a credential only in two cases: the ACL of the root requires the credential to
+	// create or delete a znode there, or the servers serve only authenticated clients.
 	Auth []session.Auth
 }
 

@@ -8,10 +8,10 @@
 // node j are those of relays that carry only connections from i to j. So each direction of each
 // connection between two nodes passes through a relay, which can stop it.
 //
-// One message could carry a real address past the relays. When a node opens an election connection,
-// it first sends its own election address. If the node that receives this address has a higher
-// number, it replies by connecting to the address. So the relay replaces the address with the
-// address of the relay in the opposite direction.
+// One message could reveal the real address of a node, and so let a connection bypass the relays.
+// When node i opens an election connection to node j, it first sends its own election address. If j
+// is larger than i, node j replies by connecting to the address that it received. So the relay from
+// i to j replaces the address in this message by the address of the relay from j to i.
 //
 // # Guarantees
 //

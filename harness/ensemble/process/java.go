@@ -20,8 +20,8 @@ import (
 // has, all of them.
 //
 // ZooKeeper's own jar is the last, because its manifest names other jars in /usr/share/java,
-// possibly of wrong versions. Java prefers the jars that a manifest names to the jars that follow
-// in the class path.
+// possibly of wrong versions. Java searches the jars in the manifest after ZooKeeper's own jar, but
+// before any jar that follows ZooKeeper's own jar in the class path.
 var debianJars = []string{
 	"zookeeper-jute.jar", "slf4j-api.jar", "slf4j-log4j12.jar", "log4j-1.2.jar", "netty-all.jar", "netty-common.jar",
 	"netty-buffer.jar", "netty-codec.jar", "netty-handler.jar", "netty-resolver.jar", "netty-transport.jar",

@@ -222,9 +222,9 @@ func (e *Ensemble) Ready(ctx context.Context) error {
 		if err := ensemble.AwaitQuorum(ctx, e.DialContext, e.servers, e.running, e.died); err != nil {
 			return err
 		}
-		// Possibly another program has taken one of our ports, and the server of that program has
-		// answered instead of our server. Our server for that port has then died, or is about to
-		// die.
+		// Another program may have taken one of our ports, so that its server answered AwaitQuorum
+		// in place of our server. Our server for that port has then died, or is about to die. So
+		// check that no node has died, and that the server at each port is ours.
 		died := errors.Join(e.open(), e.died())
 		err := errors.Join(died, e.verify(ctx))
 		if died != nil || !errors.Is(err, errQuorumLost) {
@@ -267,9 +267,10 @@ func (e *Ensemble) verify(ctx context.Context) error {
 	return nil
 }
 
-// The function `ours` checks that `conf`, a server's answer to the four-letter word conf, names the
-// directory `dir`. A server without a quorum does not name its directory, and the answer of a
-// server that is just losing its quorum can be empty. For these, `ours` returns errQuorumLost.
+// The function `ours` checks that a server's answer to the four-letter word conf contains the
+// directory `dir`. The argument `conf` is that answer. A server without a quorum does not name its
+// directory, and the answer of a server that is just losing its quorum can be empty. For an answer
+// of these two kinds, `ours` returns errQuorumLost.
 func ours(conf, dir string) error {
 	switch {
 	case strings.Contains(conf, dir):

@@ -141,8 +141,10 @@ func TestPaceKeepsTheOrder(t *testing.T) {
 	}
 }
 
-// The pace of a fault is added to the distance of the edge (Config.Distance). When the fault is
-// healed, only the distance remains.
+// A pace slows an edge by a delay and a maximum rate. In this test, the edge has a permanent pace
+// (the field `distance`, see Config.Distance), and a fault sets a second pace. While the fault is
+// active, the two delays are added, and the lower rate applies. When the fault is healed, only the
+// permanent pace remains.
 func TestPaceAddsToTheDistance(t *testing.T) {
 	g := &gate{distance: ensemble.Pace{Delay: 2 * time.Second, Rate: 100}}
 	now := time.Now()

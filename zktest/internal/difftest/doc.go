@@ -29,8 +29,8 @@
 //   - checkWatches of a path without a slash. ZooKeeper returns a marshalling error while a client
 //     of the server has a recursive watch. zktest returns the error NoWatcher.
 //   - A path that is not UTF-8 or has characters above U+FFFF, in sync or in an event. ZooKeeper
-//     returns it in Java's encoding of characters. zktest returns it unchanged, because no node can
-//     have such a name.
+//     returns it in Java's encoding of characters. zktest returns it unchanged. No node can have
+//     such a name, so the difference concerns only paths without a node.
 //   - The events that the end of a session causes for the session's own watches, if another
 //     connection closes the session. ZooKeeper sends some, none or all of these events before it
 //     closes the session's own connection. zktest sends all of them.
@@ -55,8 +55,10 @@
 // # Releases
 //
 // zktest behaves like the release of the servers that it is compared with, according to the table
-// of rules in zktest/internal/tree. If zktest runs as another release, it differs exactly in the
-// rules that differ between the two releases; a test checks this.
+// of rules in zktest/internal/tree. If zktest runs as another release, the additional differences
+// are exactly the rules of the table that differ between the two releases. A test checks this for
+// the newest release of the other line, 3.8 or 3.9. The test leaves out two rules whose difference
+// no trace on one server can show.
 //
 // Two changes of ZooKeeper are not in the table. Whatever its release, zktest behaves as if it had
 // both:
@@ -66,13 +68,13 @@
 //   - Since ZOOKEEPER-4799 (3.8.4 and 3.9.2), servers send no events to a client that may not read
 //     the node. Debian's 3.8.0 also contains this change.
 //
-// Since 3.9.0, the leader assigns the previous transaction's zxid to a write, except a multi, that
-// it cannot decode (ZOOKEEPER-4575), while 3.8 assigns a new one. Therefore the zxid in the reply
-// to such a write need not be new, unlike that of other writes. It is compared like the zxid in the
-// reply to a read. Several servers of 3.9 fail on such a write, so traces for several servers of
-// 3.9 do not contain it. If the session of such a write has moved to another server, 3.8 closes the
-// connection and 3.9 returns a marshalling error. Only traces for several servers of 3.8 show this,
-// about one in 5,000.
+// If the leader cannot decode a write that is not a multi, 3.8 assigns a new zxid to the write.
+// Since 3.9.0 (ZOOKEEPER-4575), the leader assigns the zxid of the previous transaction to it.
+// Therefore the zxid in the reply to such a write need not be new, unlike that of other writes. It
+// is compared like the zxid in the reply to a read. Several servers of 3.9 fail on such a write, so
+// traces for several servers of 3.9 do not contain it. If the session of such a write has moved to
+// another server, 3.8 closes the connection and 3.9 returns a marshalling error. Only traces for
+// several servers of 3.8 show this, about one in 5,000.
 //
 // Five scenes compare how clients see faults:
 //

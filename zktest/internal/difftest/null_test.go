@@ -166,8 +166,9 @@ func reply(t *testing.T, s *trace.Servers, role int, op wire.Op, body []byte) st
 		if err != nil {
 			t.Fatal(err)
 		}
-		// The rest of some replies is not compared. The rest of a long reply has a stat, which
-		// differs. After an error, ZooKeeper may send an empty response that zktest does not send:
+		// The variable `rest` is the part of the reply after the header. It is not compared in two
+		// cases. If it is longer than 40 bytes, it has a stat, which differs, for example in its
+		// times. After an error, ZooKeeper may send an empty response that zktest does not send:
 		// see the package comment.
 		if len(rest) > 40 || h.Err != wire.OK {
 			rest = nil

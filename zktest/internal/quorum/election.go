@@ -69,9 +69,12 @@ func (c *Cluster) roundTrip(a, b *server) time.Duration {
 	return c.links[a.id][b.id].delay + c.links[b.id][a.id].delay
 }
 
-// The method `met` reports whether a server has been in contact with the leader for a round trip.
-// If the contact has not begun yet, `met` begins it now. The winner of an election calls `met` with
-// itself as the leader, and with the longest round trip to one of its voters.
+// Before a server can join a leader, a round trip of messages between the two is needed. The first
+// call of `met` in an attempt to join begins this round trip. The method `met` reports whether the
+// round trip is over.
+//
+// The winner of an election also waits before it leads: the caller calls winner.met(winner, d),
+// where d is the longest of the round trips between the winner and its voters.
 func (s *server) met(leader *server, roundTrip time.Duration) bool {
 	if roundTrip > 0 && s.joining != leader {
 		s.joining, s.joinAt = leader, s.c.now+roundTrip

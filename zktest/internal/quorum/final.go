@@ -210,8 +210,9 @@ func (s *server) multiRead(r *request, req *wire.MultiRequest) (wire.Record, wir
 	rsp := &wire.MultiResponse{}
 	switch {
 	case len(req.Ops) > 0 && tree.Pure(req.Ops, false):
-		// All parts are writes, but a multiRead must have only reads. ZooKeeper detects this late,
-		// so an empty response follows the error code.
+		// In this request all parts are writes, although a multiRead must have only reads.
+		// ZooKeeper detects the first write only after it has created the response. So an empty
+		// response follows the error code.
 		return rsp, wire.MarshallingError
 	case !tree.Pure(req.Ops, true):
 		return nil, wire.MarshallingError

@@ -17,8 +17,8 @@ func (s *server) version() string { return s.c.cfg.Release + "-zkcoord, built on
 
 const notServing = "This ZooKeeper instance is not currently serving requests"
 
-// The method `answer` returns the reply to a four-letter word, and to the bytes that follow it. A
-// server that does not serve answers most words with the text notServing.
+// The method `answer` returns the reply to a four-letter word, and to the bytes that follow it.
+// If the server neither leads nor follows a leader, the reply to most words is the text notServing.
 func (s *server) answer(word string, rest []byte) string {
 	var b strings.Builder
 	switch f := words[word]; {

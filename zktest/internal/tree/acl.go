@@ -21,9 +21,9 @@ func Digest(userPassword string) string {
 }
 
 // Authenticate returns the identities in `auth`, and the identity that a client with the address
-// `ip` claims now. For the scheme digest, the claim has the form "user:password". If its digest is
-// `super`, the client also gets the identity of the superuser. If `super` is "", there is no
-// superuser.
+// `ip` claims now. For the scheme digest, the claim has the form "user:password", and the function
+// Digest converts the claim to the identity. If the result of Digest equals `super`, the client
+// also gets the identity of the superuser. If `super` is "", there is no superuser.
 //
 // Authenticate returns false if the scheme does not exist, or if the claim for the scheme digest is
 // nil.

@@ -82,9 +82,14 @@ func NullPath(ops []wire.MultiOp) bool {
 	})
 }
 
-// modesDecide sets the operation of each create to the operation that belongs to the create's mode,
-// because a client may have sent the operation of another mode. It returns false if a request
-// without a time to live has a mode that is invalid or that needs a time to live.
+// modesDecide handles creates in a multi whose mode belongs to another operation. It changes the
+// operation in two cases:
+//
+//   - A create with the mode of a container becomes createContainer.
+//   - A createTTL with any other mode that has no time to live becomes create.
+//
+// A createContainer with another mode stays as it is. modesDecide returns false if a create other
+// than createTTL has a mode that is invalid or that has a time to live.
 func modesDecide(ops []wire.MultiOp) bool {
 	for i := range ops {
 		op := &ops[i]

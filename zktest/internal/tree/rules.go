@@ -46,10 +46,12 @@ var Changes = []Change{
 // Newest has the newest supported release of each line.
 var Newest = map[string]string{"3.8": "3.8.6", "3.9": "3.9.6"}
 
-// RulesOf returns the rules of a release such as 3.8.0, which belongs to the line 3.8. It returns
-// an error if [Newest] does not have that line, or if the release is newer than the release of its
-// line in [Newest]. Tests can append names of changes to a release, for example "3.8.0~no-ipv6".
-// The rules of these changes are then inverted.
+// RulesOf returns the rules of a release such as 3.8.0, which belongs to the line 3.8. The map
+// [Newest] has the newest supported release of each line. RulesOf returns an error if the line is
+// not in the map, or if the given release is newer than the one in the map.
+//
+// Tests can append names of elements of [Changes] to the release, for example "3.8.0~no-ipv6". For
+// the rule of each named element, RulesOf then returns the opposite of the release's own value.
 func RulesOf(release string) (rules Rules, err error) {
 	release, others, _ := strings.Cut(release, "~")
 	var minor, patch, newest int

@@ -159,7 +159,7 @@ func (t *Tree) add(k kind, path string, w Watcher, m mode) {
 //   - the watchers in the list `told`, because an earlier call for the same change returned them
 //   - the watchers to which `acl` does not grant reading
 //
-// A watch on e.Path that fires once is removed in any case.
+// A one-time watch on e.Path is removed even if its watcher receives no event.
 func (s *Watches) trigger(k kind, e Event, acl []wire.ACL, told []Watcher) []Watcher {
 	t := &s.tables[k]
 	if len(t.byPath) == 0 {
