@@ -178,8 +178,9 @@ func (m *Membership) Leave(ctx context.Context) error {
 	case err = <-removed:
 	case <-ctx.Done():
 		if err = context.Cause(ctx); errors.Is(err, ErrLeft) {
-			// Run ends the context of its function with ErrLeft when Leave was called and the znode
-			// is gone. So ctx comes from Run, and the result of the deletion arrives soon.
+			// The cause ErrLeft shows that ctx comes from Run. Run ends the context of its
+			// function with ErrLeft when Leave was called and the znode is gone. Since the
+			// znode is gone, the result of the deletion arrives soon.
 			err = <-removed
 		}
 	}

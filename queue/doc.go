@@ -44,11 +44,11 @@
 // Q4. Items are taken in the order of the transactions that put them. This order agrees with real
 // time and with the order of each producer. A batch keeps its own order. There are two exceptions.
 // First, an item can be given back: by a claim that is released or lapses, by a cancelled Take, or
-// by a loop over Items that ends before it reaches the item. A consumer is offered such an item at
-// the latest when the consumer has drained one segment (a directory with a part of the items) or
-// would otherwise wait. Second, some calls keep only the order of segments: a claim always does,
-// and a take does if Options.Relaxed is set. Within a segment, they keep the order of items as long
-// as no two consumers request the same item.
+// by a loop over Items that ends before it reaches the item. A consumer may be offered such an item
+// late: at the latest when it has emptied one segment (a directory with a part of the items), or
+// when it finds no other item and would wait. Second, some calls keep only the order of segments: a
+// claim always does, and a take does if Options.Relaxed is set. Within a segment, they keep the
+// order of items as long as no two consumers request the same item.
 //
 // Q5. TryTake returns ErrEmpty only if, at one moment during the call, all items were taken or
 // claimed according to a majority of the servers. It may pass over an item that was given back
@@ -70,9 +70,9 @@
 //
 // Q9. If Options.Limit is set, a producer adds no items that would make the queue larger than the
 // limit, according to its own count. With a single producer the limit is exact. Producers that put
-// at the same time divide the room that they see, and each of them may exceed the limit by one
-// share. Items of PutAt are not counted before they are due. When they are due, the limit does not
-// delay them.
+// at the same time divide the free room, each according to its own count. These counts can differ,
+// so each producer may exceed the limit by its share of that room. Items of PutAt are not counted
+// before they are due. When they are due, the limit does not delay them.
 //
 // Q10. Ack removes the item and applies its ops in one transaction while the claim is held, or does
 // neither. It reports truthfully which.

@@ -22,8 +22,8 @@ import (
 )
 
 // In the scenarios idle-lock, idle-election and idle-queue, a session holds nothing for a time that
-// is longer than its timeout T. A heartbeat checks the znodes of holds, so an idle session sends no
-// heartbeats, and its lease is not renewed. Idle sessions are connected to one follower. A fault
+// is longer than its timeout T. The heartbeats of package session check the znodes of the session's
+// holds. An idle session has no holds and sends no heartbeats, so its lease is not renewed. Idle sessions are connected to one follower. A fault
 // affects that follower or the leader for about T. The idle clients send requests at about the time
 // at which the leader expires their sessions. Rivals on other servers send their requests right
 // after the idle clients.

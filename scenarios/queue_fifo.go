@@ -28,7 +28,7 @@ func QueueFIFO() harness.Scenario {
 			Workload: queueWorkload(queueProgram{pipes: within(openEntries(queueMistakes{skips: true})), priorities: 1}),
 		}, {
 			Name:     "twice",
-			Report:   "the reply to a create is lost, and the client sends the create again, so the item exists twice; this happens even if the client first looks for its item, because a consumer may have taken the item already",
+			Report:   "the reply to a create is lost, and the client sends the create again, so the item exists twice; this happens even if the client first searches for its item, because a consumer may have taken the item already",
 			Violates: []string{"queue/nothing-twice"},
 			Faults:   []string{"link-cut"},
 			Workload: queueWorkload(queueProgram{pipes: within(openEntries(queueMistakes{twice: true})), priorities: 1}),

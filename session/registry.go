@@ -137,9 +137,9 @@ func watchable(op wire.Op) bool {
 }
 
 // The method `sending` is called with each request before the request is written. The first result
-// has the frames that remove watches; they must be sent before the request. If the request is a read
-// of a path for which somebody waits, and the server does not have the watch yet, `sending` sets the
-// read's watch flag. Then the second result is the path; otherwise it is empty.
+// has the frames that remove watches; they must be sent before the request. If the request is a
+// read of a path for which somebody waits, and the server does not have the watch yet, `sending`
+// sets the read's watch flag. Then the second result is the path; otherwise it is empty.
 //
 // One call does both, because a frame that removes a watch must not be sent after the read that
 // sets the same watch again. If there were two calls, the last waiter for a path could stop between

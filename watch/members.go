@@ -73,18 +73,18 @@ func (m members) stayed(now members) []string {
 }
 
 // The method `recreated` reports whether a child that is in both reads was deleted and created
-// again between the two reads. The lists of the reads contain no czxids. So the parameter `czxid`,
-// the child's czxid, was requested after the second read, and may be that of a later znode.
+// again between the two reads. The lists of the reads contain no czxids. So the child's czxid, the
+// parameter, was requested later. It can be that of a znode that was created after both reads.
 //
-// A read's pzxid is the zxid of the last creation or deletion of any child before that read. So
-// `czxid` shows when the child was created:
+// The pzxid of a read is the zxid of the last creation or deletion of any child before that read.
+// So there are three cases:
 //
-//   - At most the pzxid of the first read: before the first read. The child is the same, and the
-//     result is false.
-//   - Above the pzxid of the first read and at most that of the second: between the reads. The
-//     child was deleted and created again, and the result is true.
-//   - Above the pzxid of the second read: after the second read. The result is false, because the
-//     next difference reports that the child was created again.
+//   - The czxid is at most the pzxid of the first read. Then the child was created before the first
+//     read, and is still the same. The result is false.
+//   - The czxid is larger, but at most the pzxid of the second read. Then the child was created
+//     between the reads: it was deleted and created again. The result is true.
+//   - The czxid is larger than both. Then the child was created after the second read. The result
+//     is false, because the next difference reports that the child was created again.
 func (m members) recreated(now members, czxid int64) bool {
 	return czxid > m.stat.Pzxid && czxid <= now.stat.Pzxid
 }

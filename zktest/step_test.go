@@ -45,9 +45,9 @@ func contend(t *testing.T, seed uint64) []byte {
 						t.Errorf("seed %d: connect client %d: got error %v, want nil", seed, i, err)
 						return
 					}
-					// After an error, zk.Lock can leave its node behind. Then all clients wait
-					// until the end of the session deletes that node. So each client closes its
-					// session after a minute at the latest.
+					// After an error, zk.Lock can leave its node behind. Only the end of the
+					// session deletes that node, and all clients wait for this. So each client
+					// closes its session after a minute at the latest.
 					over := time.AfterFunc(time.Minute, conn.Close)
 					defer over.Stop()
 					defer conn.Close()

@@ -27,8 +27,8 @@ import (
 const perOperation = 300
 
 // Checkers that search for an order may allocate more than perOperation: `searching` has their
-// limits, in bytes for each operation. They judge one object after the other, so most of this memory
-// is free again when they begin with the next object.
+// limits, in bytes for each operation. They judge one object after the other, so most of this
+// memory is free again when they begin with the next object.
 var searching = map[string]uint64{"counter/linearizable": 2000}
 
 // The type `work` is a function that returns the next operation of a client. The returned function

@@ -189,12 +189,11 @@ func tinyModes(r *rand.Rand, n int) *history.History {
 // acknowledge items. Sometimes a claim is lost, and its client may still return the item later. At
 // the end, each queue is drained with a probability of 7/8.
 //
-// In half of the histories, items may be lost. In these histories, a call that would report an
-// empty queue before the end gets the outcome Failed instead. The reason is the test
-// TestTheBeginningOfALegalHistoryIsNotInvalid: no beginning of a legal history may be invalid. A
-// call that reports an empty queue can prove that an item is lost. Then the history up to this call
-// is invalid, but a later call with an unknown result may explain the loss, so that the whole
-// history is legal.
+// In half of the histories, items may be lost. In these histories, no call before the end reports
+// an empty queue: such a call gets the outcome Failed instead. Otherwise the call could prove that
+// an item is lost, and a later call with an unknown result could then explain the loss. The whole
+// history would be legal, although its beginning is invalid, and
+// TestTheBeginningOfALegalHistoryIsNotInvalid would fail.
 func tinyDrained(r *rand.Rand, n int) *history.History {
 	type claim struct {
 		object, value string

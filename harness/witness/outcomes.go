@@ -95,10 +95,10 @@ func (o *outcomes) notAfter(op history.Operation, t time.Time) bool {
 //   - If it failed, t must be after its start, before its end, and before the session's next
 //     operation on the object.
 //
-// If a transaction counts as the effect of a failed operation, that is a violation. So the limits
-// of a failed operation at its start and at the next operation are stricter than in the other
-// cases. Otherwise, because times are rounded, a transaction of the session's previous or next
-// operation could seem to be an effect of the failed one.
+// Times are rounded, so most limits allow some slack. A failed operation gets no slack at its
+// start, and the transaction must be clearly before the next operation. Otherwise a transaction of
+// the session's previous or next operation could count as the effect of the failed one, which would
+// be a false violation.
 func (o *outcomes) did(op history.Operation, t time.Time) bool {
 	next := o.next[op.Invoke.Index]
 	switch op.Outcome() {

@@ -113,8 +113,8 @@ func TestARunningComposeProjectIsAnEnsemble(t *testing.T) {
 	})
 }
 
-// The function `whole` attaches to the project of a file. It checks that three nodes serve, and that
-// no node has iptables rules of zkcoord.
+// The function `whole` attaches to the project of a file. It checks that three nodes serve, and
+// that no node has iptables rules of zkcoord.
 func whole(t *testing.T, file string) {
 	t.Helper()
 	e, err := Attach(t.Context(), file)

@@ -91,8 +91,8 @@ used=$(tr -d '\0' < "$log" | wc -c)
 truncate -s $((used / 2)) "$log"`)
 }
 
-// The constant `temporary` is the label of the containers of whileDown. If a run on a docker-compose
-// project is killed and leaves one, the next Attach removes it.
+// The constant `temporary` is the label of the containers of whileDown. If a run on a
+// docker-compose project is killed and leaves one, the next Attach removes it.
 const temporary = "zkcoord.temporary"
 
 // whileDown runs a script on the volumes of a killed node, in a temporary container.
