@@ -418,9 +418,9 @@ func TestWaitEndsWithItsContextDuringAnUpdate(t *testing.T) {
 	})
 }
 
-// If a member changes its data, or if another session joins with the same id and is lost, the
-// follower does not see the member leave. If the member's znode is deleted, the member joins again.
-// In this case the follower may see that the member was gone.
+// A follower does not see a member leave when the member changes its data, or when a second session
+// has joined with the same id and loses its connection. But if somebody deletes the member's znode,
+// the member joins again, and the follower may see that it was gone.
 //
 // Covers G3.
 func TestStayingMemberIsNotSeenToGo(t *testing.T) {

@@ -22,8 +22,9 @@ type Member struct {
 }
 
 // An Incarnation distinguishes successive members with the same id, and successive data of one
-// member. An Incarnation is the zxid of the transaction that created the member's znode (the czxid
-// of the znode), so the last incarnation is the largest.
+// member. A member that changes its data gets a new znode. An Incarnation is the zxid of the
+// transaction that created the member's znode (the czxid of the znode), so the last incarnation is
+// the largest.
 type Incarnation int64
 
 // A Change says which members a group has, and how they differ from the members

@@ -262,8 +262,8 @@ func claimsOf(stat *session.Stat) int { return int(stat.Cversion+stat.NumChildre
 
 // The method `lost` removes entries whose znodes are gone. If several znodes are gone, others are
 // probably gone too, so the method lists the segment again. If one of the znodes had several items,
-// some of its items may exist in a znode with another name. To find them, a relaxed view makes
-// another pass, and any other view lists the segment again.
+// some of its items may exist in a znode with another name. If v is relaxed, its next pass finds
+// them. Otherwise the method lists the segment again to find them.
 func (v *view) lost(ctx context.Context, gone ...*entry) error {
 	shared := false
 	for _, e := range gone {

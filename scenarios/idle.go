@@ -23,10 +23,10 @@ import (
 
 // In the scenarios idle-lock, idle-election and idle-queue, a session holds nothing for a time that
 // is longer than its timeout T. The heartbeats of package session check the znodes of the session's
-// holds. An idle session has no holds and sends no heartbeats, so its lease is not renewed. Idle sessions are connected to one follower. A fault
-// affects that follower or the leader for about T. The idle clients send requests at about the time
-// at which the leader expires their sessions. Rivals on other servers send their requests right
-// after the idle clients.
+// holds. An idle session has no holds and sends no heartbeats, so its lease is not renewed. Idle
+// sessions are connected to one follower. A fault affects that follower or the leader for about T.
+// The idle clients send requests at about the time at which the leader expires their sessions.
+// Rivals on other servers send their requests right after the idle clients.
 //
 // The ensemble uses ZooKeeper's default tick and sync limit. The leader drops a silent follower
 // after 10 s. Before that, it expires the sessions.

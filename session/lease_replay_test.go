@@ -20,9 +20,9 @@ import (
 // This file replays timelines on the servers of package zktest. A timeline is a sequence of events
 // that ends with a session that was closed while its lease stood. The search (lease_search_test.go)
 // finds such timelines if it drops an assumption of the lease, or if it replaces the rule of the
-// lease by a weaker one. In this file, each timeline has a script, which sends the packets of the timeline and breaks the
-// servers. A replay runs a script and computes the lease with the type `lease`. The replay breaks
-// the lease if a leader closed the session while this lease stood.
+// lease by a weaker one. In this file, each timeline has a script, which sends the packets of the
+// timeline and breaks the servers. A replay runs a script and computes the lease with the type
+// `lease`. The replay breaks the lease if a leader closed the session while this lease stood.
 //
 // The clock of a leader decides when the leader sends PINGs and expires sessions. So each script
 // runs at many phases of that clock, and at least one of these runs must break the lease. With all

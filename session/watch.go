@@ -11,9 +11,9 @@ import (
 type Watch struct {
 	// C delivers one event and is then closed. If the session ends first, the event is
 	// EventNotWatching, and the event's Err is the cause. A Watch never misses a change. But a
-	// Watch can also fire for an earlier change, which is already in the result of the read that
-	// created the Watch. The reason is that all Watches on one path share one watch at the server.
-	// An earlier Watch may have set this shared watch before the change.
+	// Watch can also fire for a change that is already in the result of the read that created the
+	// Watch. The reason is that all Watches on one path share one watch at the server, which
+	// another Watch may have set before that change.
 	C <-chan Event
 
 	ch       chan zk.Event

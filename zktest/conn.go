@@ -130,9 +130,9 @@ func (c *conn) opening(p []byte) ([]byte, error) {
 		c.frames.Max = 1
 		return nil, nil
 	}
-	// The four bytes are the length of the first frame. Feed calls the function only for a complete
-	// frame. After these four bytes, only an empty frame is complete, and an empty first frame is
-	// an error.
+	// The four bytes are the length of the first frame. They complete this frame only if the length
+	// is 0. Only then does Feed call the function, which returns an error, because the first frame
+	// must not be empty.
 	err := c.frames.Feed(c.head, func(wire.Frame) error { return errBad })
 	return p, err
 }

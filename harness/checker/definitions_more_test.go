@@ -504,8 +504,8 @@ func noTakeSlept(h *history.History) bool {
 // the index `at`. The put of the value must have completed. In addition, one of these conditions
 // must be true:
 //   - A take is known to have received the value, and this take had not begun.
-//   - No take is known to have received the value, and no take with an unknown outcome had begun.
-//     Takes without a completion do not count here.
+//   - No take is known to have received the value, and no take that completed with an unknown
+//     outcome had begun.
 func somethingWasThere(ops []history.Operation, at int32) bool {
 	return slices.ContainsFunc(ops, func(put history.Operation) bool {
 		in, out, taken := put.End(), int32(forever), false

@@ -264,9 +264,10 @@ func doubleBarrierLeaveTogether() Checker {
 }
 
 // A stay is a time that a member surely spent inside. It begins when the enter returns. It ends
-// when the member begins to leave, loses or closes its session, or crashes. The servers may end the
-// session before the member notices. So a stay ends at the latest when the last operation that
-// succeeded in the session was invoked: after that, nothing proves that the session still lived.
+// when the member begins to leave, loses or closes its session, or crashes. But the servers may end
+// the session before the member notices, and only an operation that succeeds proves that the
+// session still lived when the operation was invoked. So a stay ends no later than the invocation
+// of the session's last operation that succeeded.
 type stay struct {
 	enter history.Operation
 	to    int32

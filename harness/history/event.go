@@ -82,8 +82,8 @@ const (
 	// FactLastSign is the last sign of life of a program that ran under a hold. It comes from the
 	// program's log. Object and Token are those of the hold. Result is the time on the machine's
 	// clock, in the format time.RFC3339Nano. The program is guarded by another process, which has
-	// the hold. If the hold is lost, its end is recorded only when the guarding process ends. This
-	// may be much later than the last sign of life of the program.
+	// the hold. If the hold is lost, the history records the end of the hold only when the guarding
+	// process ends. This may be much later than the last sign of life of the program.
 	FactLastSign = "last-sign"
 	// FactLeft is the number of things of one kind that clients left behind. Object is the kind
 	// ("znodes", "watches", "goroutines", or the "items" of a queue), Result is the number, and Arg
@@ -140,8 +140,8 @@ func parseKind(s string) (Kind, bool) {
 }
 
 // LagTime is the interval at which FactLags are recorded; on a busy machine it can be longer.
-// LagTick is the interval of the timer whose delay is measured. A delay that is shorter than LagTick
-// may go unnoticed.
+// LagTick is the interval of the timer whose delay is measured. A delay that is shorter than
+// LagTick may go unnoticed.
 const (
 	LagTime = time.Second
 	LagTick = 10 * time.Millisecond

@@ -12,10 +12,10 @@ import (
 // A Summary counts spans, and keeps the last spans of each place. Its size depends on the number of
 // places and of expired sessions, but not on the number of spans.
 type Summary struct {
-	// Most limits how many spans a Summary keeps. Zero means no limit. In the result of Places, the
-	// field Last of each place has only the last Most spans. Takeovers and Abandoned are lists for
-	// all places together. Each of the two lists keeps at least its last Most spans, but fewer than
-	// 2*Most.
+	// Most limits how many spans a Summary keeps. Zero means no limit. For each place, the result of
+	// Places has at most this number of spans in the field Last: the last ones. The lists Takeovers
+	// and Abandoned are for all places together. When one of them reaches twice this number, its
+	// older half is dropped.
 	Most int
 
 	Takeovers, Abandoned []Span // spans whose field After or Abandoned is set

@@ -29,9 +29,9 @@ type Batcher[J any] struct {
 	// ends with the session, and not with the context of a caller.
 	Commit func(ctx context.Context, calls []*Call[J])
 
-	// Tidy removes the znodes that Commit left, for example a ledger znode. It is called only after
-	// Close, when all calls have been carried out. If Commit carries out further calls after a call
-	// of Tidy, Tidy is called again.
+	// Tidy removes the znodes that Commit left, for example a ledger znode. It runs after Close, as
+	// soon as no call is left to be carried out. If calls come even later and Commit carries them
+	// out, Tidy runs again after them.
 	Tidy func(ctx context.Context) error
 
 	mu      sync.Mutex

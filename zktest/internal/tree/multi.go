@@ -82,11 +82,11 @@ func NullPath(ops []wire.MultiOp) bool {
 	})
 }
 
-// modesDecide handles creates in a multi whose mode belongs to another operation. It changes the
-// operation in two cases:
+// modesDecide changes the operation of a create in a multi if the mode of the create belongs to
+// another operation. There are two such cases:
 //
 //   - A create with the mode of a container becomes createContainer.
-//   - A createTTL with any other mode that has no time to live becomes create.
+//   - A createTTL becomes create if its mode has no time to live and is not that of a container.
 //
 // A createContainer with another mode stays as it is. modesDecide returns false if a create other
 // than createTTL has a mode that is invalid or that has a time to live.
