@@ -13,9 +13,9 @@ import (
 // places and of expired sessions, but not on the number of spans.
 type Summary struct {
 	// Most limits how many spans a Summary keeps. Zero means no limit. For each place, the result
-	// of Places has at most this number of spans in the field Last: the last ones. The lists Takeovers
-	// and Abandoned are for all places together. When one of them reaches twice this number, its
-	// older half is dropped.
+	// of Places has at most this number of spans in the field Last: the last ones. The lists
+	// Takeovers and Abandoned are for all places together. When one of them reaches twice this
+	// number, its older half is dropped.
 	Most int
 
 	Takeovers, Abandoned []Span // spans whose field After or Abandoned is set
