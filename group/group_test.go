@@ -419,8 +419,8 @@ func TestWaitEndsWithItsContextDuringAnUpdate(t *testing.T) {
 }
 
 // A follower does not see a member leave when the member changes its data, or when a second session
-// has joined with the same id and then ends. But if somebody deletes the member's znode,
-// the member joins again, and the follower may see that it was gone.
+// has joined with the same id and then ends. But if the member's znode is deleted, the member joins
+// again, and the follower may see that it was gone.
 //
 // Covers G3.
 func TestStayingMemberIsNotSeenToGo(t *testing.T) {

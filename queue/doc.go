@@ -45,10 +45,11 @@
 // time and with the order of each producer. A batch keeps its own order. There are two exceptions.
 // First, an item can be given back: by a claim that is released or lapses, by a cancelled Take, or
 // by a loop over Items that ends before it reaches the item. A consumer may be offered such an item
-// late: at the latest when it has emptied one segment (a directory with a part of the items), or
-// when it finds no other item and would wait. Second, some calls keep only the order of segments: a
-// claim always does, and a take does if Options.Relaxed is set. Within a segment, they keep the
-// order of items as long as no two consumers request the same item.
+// late, but at the latest when it finds no other free item in the segment from which it takes (a
+// directory with a part of the items), or when it finds none in the whole queue and would wait.
+// Second, some calls keep only the order of segments: a claim always does, and a take does if
+// Options.Relaxed is set. Within a segment, they keep the order of items as long as no two
+// consumers request the same item.
 //
 // Q5. TryTake returns ErrEmpty only if, at one moment during the call, all items were taken or
 // claimed according to a majority of the servers. It may pass over an item that was given back
@@ -70,9 +71,10 @@
 //
 // Q9. If Options.Limit is set, a producer adds no items that would make the queue larger than the
 // limit, according to its own count. With a single producer the limit is exact. Producers that put
-// at the same time divide the free room, each according to its own count. These counts can differ,
-// so each producer may exceed the limit by its share of that room. Items of PutAt are not counted
-// before they are due. When they are due, the limit does not delay them.
+// at the same time divide the free room, each according to its own count. A count does not include
+// items that others put later. So each producer may exceed the limit by its share of that room, or
+// by the items of one transaction if these are more. Items of PutAt are not counted before they are
+// due. When they are due, the limit does not delay them.
 //
 // Q10. Ack removes the item and applies its ops in one transaction while the claim is held, or does
 // neither. It reports truthfully which.

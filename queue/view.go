@@ -24,8 +24,8 @@ import (
 //
 // A relaxed view does not keep the order, but has fewer conflicts. After a conflict it continues at
 // a random place in the segment. If another consumer took only some items of a znode, the relaxed
-// view takes the others in its next pass over the same segment. It begins with the next segment
-// only after it has served every item of this one.
+// view finds the others in its next pass. It begins this pass before it continues with the next
+// segment, so it still serves every free item of a segment first.
 //
 // A view is not safe for concurrent use.
 type view struct {

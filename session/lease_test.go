@@ -244,8 +244,9 @@ func TestHeartbeatsNearTheDeadlineAreSpaced(t *testing.T) {
 // When a new connection begins, the lease drops its marks (see the type `mark`), because they are
 // useless. Keeping the marks would not be dangerous: in this test, a lease that keeps its marks
 // never stands longer than a lease that drops them. The reason is that the marks of the old
-// connection can prove only that the leader received something before the new handshake. The
-// handshake itself proves more, because it is later and the leader has received it too.
+// connection can prove only that the leader has received an activity that was sent before the new
+// handshake. The handshake itself proves more, because it is later and the leader has received it
+// too.
 func TestKeptMarksMakeNoLeaseLonger(t *testing.T) {
 	const T, runs, packets = 4 * time.Second, 2000, 60
 	kinds := strings.Fields("ping ping ping sync sync write write2 again")

@@ -74,7 +74,7 @@ func (m members) stayed(now members) []string {
 
 // The method `recreated` reports whether a child that is in both reads was deleted and created
 // again between the two reads. The lists of the reads contain no czxids. So the child's czxid, the
-// parameter, was requested later. It can be that of a znode that was created after both reads.
+// parameter, was requested after both reads. It can be that of a znode that was created after them.
 //
 // The pzxid of a read is the zxid of the last creation or deletion of any child before that read.
 // So there are three cases:

@@ -57,9 +57,9 @@ type facet struct {
 //
 // A server may refuse the request because the client lacks the permission. If TreeOptions.Forbidden
 // is set and the znode is not the root, the znode then counts as missing, and the replica must
-// remove it. The replica removes a znode when it gets a reading of the data whose stat is nil; a
-// reading of the children never removes one. So a refused request becomes such a reading of the
-// data, even if it was a request for the children.
+// remove it. The replica removes a znode when it gets a reading of the znode's data with a nil
+// stat, but not when it gets a reading of the children with a nil stat. So a refused request
+// becomes a reading of the data with a nil stat, even if it was a request for the children.
 type reading struct {
 	facet
 	data  []byte

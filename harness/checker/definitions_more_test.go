@@ -190,9 +190,9 @@ func tinyModes(r *rand.Rand, n int) *history.History {
 // the end, each queue is drained with a probability of 7/8.
 //
 // In half of the histories, items may be lost. In these histories, no call before the end reports
-// an empty queue: such a call gets the outcome Failed instead. Otherwise the call could prove that
-// an item is lost, and a later call with an unknown result could then explain the loss. The whole
-// history would be legal, although its beginning is invalid, and
+// an empty queue: a call that would report one gets the outcome Failed instead. Otherwise the call
+// could prove that an item is lost, and a later call with an unknown result could then explain the
+// loss. The whole history would be legal, although its beginning is invalid, and
 // TestTheBeginningOfALegalHistoryIsNotInvalid would fail.
 func tinyDrained(r *rand.Rand, n int) *history.History {
 	type claim struct {

@@ -35,10 +35,10 @@ func halves(nodes []int) (edges []ensemble.Edge) {
 // neither half and stays connected to all nodes. The leader is never the bridge.
 func bridge(nodes []int) []ensemble.Edge { return halves(nodes[:len(nodes)-1]) }
 
-// The function `ring` arranges the nodes in a ring, and lets each node receive only from those that
-// are nearest to it: just as many that the node and these are a majority. No two nodes have the
-// same majority. With three nodes, each node receives only from its neighbor on one side, and sends
-// only to its neighbor on the other side.
+// The function `ring` arranges the nodes in a ring, and lets each node receive only from its
+// nearest neighbors: just enough of them to form a majority together with the node. No two nodes
+// have the same majority. With three nodes, each node receives only from its neighbor on one side,
+// and sends only to its neighbor on the other side.
 func ring(nodes []int) (edges []ensemble.Edge) {
 	n := len(nodes)
 	near := n / 4 // neighbors on the left; with those on the right, a node has the n/2 neighbors that a majority needs

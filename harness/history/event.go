@@ -139,9 +139,9 @@ func parseKind(s string) (Kind, bool) {
 	return 0, false
 }
 
-// LagTime is the interval at which FactLags are recorded; on a busy machine it can be longer.
-// LagTick is the interval of the timer whose delay is measured. A delay that is shorter than
-// LagTick may go unnoticed.
+// LagTime is the length of the period that a FactLag covers. The period is longer if the process is
+// busy, and the last one of a run may be shorter. LagTick is the interval of the timer whose delay
+// is measured. A delay that is shorter than LagTick may go unnoticed.
 const (
 	LagTime = time.Second
 	LagTick = 10 * time.Millisecond

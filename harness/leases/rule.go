@@ -84,10 +84,9 @@ func (l *lease) open(e *Event) {
 	l.activity, l.proof = packets{}, packets{}
 }
 
-// The method `latest` returns the time that a reply proves, at most. The reply belongs to a packet
-// that was sent at the time k and is evidence (a proof of the kind Leader or Majority). The reply
-// raises l.kept to at most this time; during a probation, it raises l.proven instead. Decision 1
-// calls the result K(k).
+// The method `latest` is for a packet that was sent at the time k and is evidence (a proof of the
+// kind Leader or Majority). It returns the latest time to which the reply to this packet can raise
+// l.kept, or l.proven during a probation. Decision 1 calls the result K(k).
 func (l *lease) latest(k time.Duration) time.Duration {
 	a := l.opened
 	if j := l.proof.before(k); j != Never {

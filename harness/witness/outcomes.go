@@ -95,10 +95,11 @@ func (o *outcomes) notAfter(op history.Operation, t time.Time) bool {
 //   - If it failed, t must be after its start, before its end, and before the session's next
 //     operation on the object.
 //
-// Times are rounded, so most limits allow some slack. A failed operation gets no slack at its
-// start, and the transaction must be clearly before the next operation. Otherwise a transaction of
-// the session's previous or next operation could count as the effect of the failed one, which would
-// be a false violation.
+// The times in the log and in the history can differ by o.slack(), so most limits allow this
+// difference. But for a failed operation, the limit at its start does not allow it, and t must be
+// before the next operation by at least o.slack(). Otherwise a transaction of the session's
+// previous or next operation could count as the effect of the failed one, which would be a false
+// violation.
 func (o *outcomes) did(op history.Operation, t time.Time) bool {
 	next := o.next[op.Invoke.Index]
 	switch op.Outcome() {

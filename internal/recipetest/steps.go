@@ -8,12 +8,11 @@ import (
 	"testing/synctest"
 )
 
-// CancelBetweenSteps makes the call repeatedly, each time in a new world. In the first world, the
-// context ends just before the call waits for the first time, in the second world just before it
-// waits for the second time, and so on. (A call that is about to wait calls ctx.Done.) Such a
-// moment need not be that of a request, a reply or an event, at which CancelledAtEveryMoment ends
-// the context. When a call succeeds, CancelBetweenSteps returns. After each call, no ephemeral
-// znode and no watch may remain.
+// CancelBetweenSteps makes the call repeatedly, each time in a new world. In the n-th world, the
+// context ends just before the call waits for the n-th time: when ctx.Done is called for the n-th
+// time. By contrast, CancelledAtEveryMoment ends the context only at a request, a reply or an
+// event. When a call succeeds, CancelBetweenSteps returns. After each call, no ephemeral znode and
+// no watch may remain.
 //
 // The calls run on one processor, where the goroutine that was started last runs first. This order
 // reveals a faulty call that abandons a request and lets another goroutine undo that request. For

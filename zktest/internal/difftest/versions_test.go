@@ -59,8 +59,8 @@ func TestTracesShowEachChangeOfReleases(t *testing.T) {
 // other line. The table tree.Changes lists the changes between these two releases. If zktest
 // inverts the rules of all these changes, it must answer like the real servers: the test fails if a
 // trace shows a difference. Then, for each change in turn, zktest inverts the rules of all other
-// changes. Now a trace must show a difference, or else the change would not be tested. The changes
-// in `untraced` get no such turn, because no trace on one server can show them.
+// changes. Now a trace must show a difference, or else the test fails. The changes in `untraced`
+// get no such turn, because no trace on one server can show them.
 //
 // Regression: each comparison numbered its traces from 1. So the root nodes of the traces already
 // existed on the servers, from an earlier comparison. The resulting error counted as a difference,

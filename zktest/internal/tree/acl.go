@@ -183,9 +183,9 @@ func parseIPv6(s string) (addr []byte, ok bool) {
 	return addr, len(addr) == size
 }
 
-// fixACL checks the ACL of a request, and returns the ACL that the znode gets. This ACL has no
-// duplicate entries. In place of an entry whose scheme is "auth", it has one entry for each digest
-// identity of the client.
+// fixACL checks the ACL of a request, and returns the ACL that the znode gets. This ACL omits
+// duplicate entries of the request. In place of an entry whose scheme is "auth", it has one entry
+// for each digest identity of the client.
 func fixACL(acl []wire.ACL, auth []wire.ID, rules Rules) ([]wire.ACL, wire.Code) {
 	var fixed []wire.ACL
 	for i, a := range acl {

@@ -85,7 +85,7 @@ func NullPath(ops []wire.MultiOp) bool {
 // modesDecide changes the operation of a create in a multi if the mode of the create belongs to
 // another operation. There are two such cases:
 //
-//   - A create with the mode of a container becomes createContainer.
+//   - A create of any kind with the mode of a container becomes createContainer.
 //   - A createTTL becomes create if its mode has no time to live and is not that of a container.
 //
 // A createContainer with another mode stays as it is. modesDecide returns false if a create other
