@@ -13,7 +13,7 @@ func TestTotalsAddUpRoundsByScenarioVersionAndFault(t *testing.T) {
 	valid, invalid := checker.Valid, checker.Invalid
 	add := func(n int, scenario, version string, v *checker.Verdict, faults ...FaultRound) {
 		totals.Add(Round{Number: n, Seed: uint64(n), Scenario: scenario, Version: version, Verdict: v, Took: 30 * time.Second,
-			OK: 300, Failed: 100, Faults: faults, Heap: 3 << 20, Goroutines: 9})
+			OK: 300, Failed: 100, Grants: n, Faults: faults, Heap: 3 << 20, Goroutines: 9})
 	}
 	add(0, "lock", "3.8", &valid, FaultRound{"kill-leader", true, time.Second}, FaultRound{"kill-leader", false, -1})
 	add(1, "watch", "3.9", &valid)
@@ -28,14 +28,14 @@ func TestTotalsAddUpRoundsByScenarioVersionAndFault(t *testing.T) {
 heap 3.0 MB after 4 rounds, 3.0 MB now, at most 3.0 MB; 9 goroutines, at most 9
 
 Scenarios
-scenario  rounds  valid  invalid  inconclusive  operations/s  not successful  faults/min  exposure  longest recovery
-lock      2       1      1        0             10.0          25.0 %          2.0         0s        2s
-watch     2       1      0        1             10.0          25.0 %          0.0         0s        0s
+scenario  rounds  valid  invalid  inconclusive  operations/s  grants in logs  not successful  faults/min  exposure  longest recovery
+lock      2       1      1        0             10.0          2               25.0 %          2.0         0s        2s
+watch     2       1      0        1             10.0          4               25.0 %          0.0         0s        0s
 
 Versions of ZooKeeper
-version  rounds  valid  invalid  inconclusive  operations/s  not successful  faults/min  exposure  longest recovery
-3.8      2       1      0        1             10.0          25.0 %          1.0         0s        1s
-3.9      2       1      1        0             10.0          25.0 %          1.0         0s        2s
+version  rounds  valid  invalid  inconclusive  operations/s  grants in logs  not successful  faults/min  exposure  longest recovery
+3.8      2       1      0        1             10.0          3               25.0 %          1.0         0s        1s
+3.9      2       1      1        0             10.0          3               25.0 %          1.0         0s        2s
 
 Faults
 fault        injected  took effect  share  rounds  of these invalid  longest recovery
