@@ -152,8 +152,9 @@ func (g generator) step() Step {
 		s.kind, s.old = 1+kind(g.IntN(int(kindsCount)-1)), g.percent(10)
 		return s
 	case g.percent(3):
-		// A stale request uses an old connection. What happens to this connection depends on which
-		// server leads. With Limits.Guest, this may be unknown, so no request is stale.
+		// A stale request uses an old connection. The fate of this connection depends on the server
+		// that leads. With Limits.Guest, it may be unknown which server leads, so no request is
+		// stale.
 		s.stale = !g.Guest
 	}
 	s.req = g.request(s.op)
