@@ -291,9 +291,14 @@ func TestWatchesSurviveReconnectsWithoutAGap(t *testing.T) {
 			}
 			synctest.Wait()
 			stopped.Stop()
-			for retry := true; retry; {
+			for {
 				_, err := other.Set(ctx, "/changed", nil, AnyVersion)
-				retry = err != nil
+				if err == nil {
+					break
+				}
+				if other.Err() != nil || !Transient(err) { // a repetition would fail too, without end
+					t.Fatalf("moved %v: Set failed with %v, and the session's error is %v; want a transient error until Set succeeds", moved, err, other.Err())
+				}
 			}
 			must(t, other.Delete(ctx, "/deleted", AnyVersion))
 			must(t, other.Delete(ctx, "/recreated", AnyVersion))
