@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -280,14 +281,11 @@ func TestWatchesSurviveReconnectsWithoutAGap(t *testing.T) {
 			changed, deleted, created, missing, recreated := exists("/changed"), exists("/deleted"), exists("/created"), exists("/missing"), exists("/recreated")
 			stopped := exists("/stopped")
 
-			for i := range e.Servers() {
-				if s.Server() == e.Servers()[i] {
-					e.Kill(i)
-					defer e.Start(i)
-					if !moved {
-						time.AfterFunc(time.Second, func() { e.Start(i) })
-					}
-				}
+			i := slices.Index(e.Servers(), s.Server())
+			e.Kill(i)
+			defer e.Start(i)
+			if !moved {
+				time.AfterFunc(time.Second, func() { e.Start(i) })
 			}
 			synctest.Wait()
 			stopped.Stop()
