@@ -115,7 +115,7 @@ func (e *engine) heal(ctx context.Context, file string) error {
 
 func (e *engine) healContainer(ctx context.Context, c mobycontainer.Summary) (err error) {
 	if c.Labels[temporary] != "" {
-		_, err := e.ContainerRemove(ctx, c.ID, client.ContainerRemoveOptions{Force: true})
+		_, err := e.ContainerRemove(ctx, c.ID, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
 		return gone("remove a temporary container", err)
 	}
 	switch c.State {
